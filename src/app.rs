@@ -1,0 +1,338 @@
+//! Joins the parts, starts them, and ends them in good order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::engine::{Engine, EngineLimits};
+use crate::idempotency::{OnUnknown, Secret, Terms};
+use crate::message::{Budget, Pace};
+use crate::policy::Guard;
+use crate::proxy::{Proxy, ProxyLimits};
+use crate::server::{
+    BindError, Listeners, Server, ServerError, ServerLimits, ServerOptions, Shutdown,
+    ShutdownHandle, Stage,
+};
+use crate::store::{MemoryOptions, MemoryStore, Store};
+use crate::telemetry::{AccessLog, Handled, Metrics};
+use crate::upstream::{Upstream, UpstreamOptions};
+
+/// How often the store and idle connections are looked after.
+const MAINTENANCE: Duration = Duration::from_secs(1);
+
+/// The most idle connections to the upstream that a worker keeps.
+const UPSTREAM_IDLE_MAX: usize = 256;
+
+/// How long a slow body may take before its speed is looked at.
+const BODY_GRACE: Duration = Duration::from_secs(5);
+
+/// The largest content that a compressed request is decoded to.
+const DECODED_BYTES_MAX: usize = 32 << 20;
+
+/// The largest header section that an answer may have, and the most lines.
+const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
+const ANSWER_HEADERS_MAX: usize = 200;
+
+/// A part of the store's room may go to records that have no answer, at so many bytes each.
+const MARK_BYTES: u64 = 1024;
+const MARKS_MIN: u64 = 1024;
+
+/// An instance that serves.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    server: Server,
+    shutdown: ShutdownHandle,
+    drain_timeout: Duration,
+}
+
+/// Why an instance was not started, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Its address can't be listened at.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its workers can't be started.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The operating system has no randomness.
+    #[error("the operating system has no randomness for the secret")]
+    Randomness(#[from] getrandom::Error),
+    /// A thread or a signal handler can't be had.
+    #[error("the operating system has refused a thread or a signal handler")]
+    System(#[from] std::io::Error),
+    /// Work was left when the time to end had passed.
+    #[error("{0} operations or late answers were left when the time to end had passed")]
+    Undrained(usize),
+    /// A second signal has come.
+    #[error("ended at once, as a second signal asked for")]
+    Interrupted,
+}
+
+impl App {
+    /// Starts an instance.
+    pub fn start(settings: &Settings) -> Result<Self, AppError> {
+        let listeners = Listeners::bind(settings.listen, settings.workers)?;
+        let address = listeners.address();
+        let metrics = Arc::new(Metrics::default());
+        let clock = Clock::system();
+        let store: Arc<dyn Store> =
+            Arc::new(memory_store(settings, clock.clone(), Arc::clone(&metrics)));
+        let engine = engine(settings, &store, &clock, &metrics)?;
+        let proxy = ProxyParts {
+            guard: Arc::new(guard(settings)?),
+            engine: engine.clone(),
+            budget: Budget::new(settings.limits.buffered_bytes_max),
+            tunnels: Arc::new(Semaphore::new(settings.limits.connections_max)),
+            access_log: AccessLog::start(settings.access_log, Arc::clone(&metrics))?,
+            clock,
+            metrics: Arc::clone(&metrics),
+            settings: settings.clone(),
+        };
+        let (shutdown, signal) = ShutdownHandle::new();
+        maintain(store, signal.clone())?;
+        let options = ServerOptions {
+            limits: server_limits(settings),
+            metrics: Arc::clone(&metrics),
+            shutdown: signal,
+        };
+        let draining = engine.clone();
+        let server = Server::start(
+            listeners,
+            options,
+            move || proxy.build(),
+            move || {
+                let engine = draining.clone();
+                async move { engine.drained().await }
+            },
+        )?;
+        let drain_timeout = settings.drain_timeout;
+        Ok(Self { address, engine, metrics, server, shutdown, drain_timeout })
+    }
+
+    /// The address that it listens at; its port is never 0.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it counts.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Serves until a signal comes, and ends in good order then.
+    pub fn run_until_signal(self) -> Result<(), AppError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut signals = {
+            let _entered = runtime.enter();
+            Signals::listen()?
+        };
+        let name = runtime.block_on(signals.next());
+        tracing::info!(signal = name, timeout = ?self.drain_timeout, "draining");
+        let drained = self.drain(&runtime, signals);
+        drained.inspect_err(|error| tracing::error!(%error, "not ended in good order"))
+    }
+
+    fn drain(
+        self,
+        runtime: &tokio::runtime::Runtime,
+        mut signals: Signals,
+    ) -> Result<(), AppError> {
+        let Self { engine, metrics, server, shutdown, drain_timeout, .. } = self;
+        shutdown.advance(Stage::Draining);
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let waiting = std::thread::Builder::new().name("drain".into()).spawn(move || {
+            server.join();
+            // Whoever waited has ended by itself if it is gone.
+            let _ = ended.send(());
+        })?;
+        let result = runtime.block_on(async {
+            tokio::select! {
+                _ = end => Ok(()),
+                () = tokio::time::sleep(drain_timeout) => {
+                    Err(AppError::Undrained(engine.load().work))
+                }
+                _ = signals.next() => Err(AppError::Interrupted),
+            }
+        });
+        if result.is_err() {
+            shutdown.advance(Stage::Ending);
+        }
+        if waiting.join().is_err() {
+            tracing::error!("the end of the workers was not waited for");
+        }
+        log_totals(&metrics);
+        result
+    }
+}
+
+/// What the proxies of all workers share.
+#[derive(Clone)]
+struct ProxyParts {
+    guard: Arc<Guard>,
+    engine: Engine,
+    budget: Budget,
+    tunnels: Arc<Semaphore>,
+    access_log: AccessLog,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+}
+
+impl ProxyParts {
+    /// A proxy for one worker, with connections to the upstream of its own.
+    fn build(&self) -> Proxy {
+        let Settings { upstream, limits, .. } = &self.settings;
+        let options = UpstreamOptions {
+            connect_timeout: upstream.connect_timeout,
+            idle_timeout: upstream.idle_timeout,
+            idle_max: UPSTREAM_IDLE_MAX,
+            header_bytes_max: ANSWER_HEADER_BYTES_MAX,
+            headers_max: ANSWER_HEADERS_MAX,
+        };
+        let metrics = Arc::clone(&self.metrics);
+        let connections = Upstream::new(upstream.endpoint.clone(), options, metrics);
+        tokio::spawn(connections.clone().maintain());
+        Proxy {
+            guard: Arc::clone(&self.guard),
+            engine: self.engine.clone(),
+            upstream: connections,
+            limits: ProxyLimits {
+                header_bytes_max: limits.header_bytes_max,
+                target_bytes_max: limits.target_bytes_max,
+                pace: Pace {
+                    total: limits.body_timeout,
+                    grace: BODY_GRACE.min(limits.body_timeout),
+                    bytes_per_second_min: limits.body_rate_min,
+                },
+                pass_timeout: upstream.timeout,
+            },
+            budget: self.budget.clone(),
+            tunnels: Arc::clone(&self.tunnels),
+            clock: self.clock.clone(),
+            metrics: Arc::clone(&self.metrics),
+            access_log: self.access_log.clone(),
+        }
+    }
+}
+
+/// The signals that end an instance.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one, and names it.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn guard(settings: &Settings) -> Result<Guard, getrandom::Error> {
+    let terms = Terms {
+        window: settings.guard.window,
+        wait: settings.guard.wait,
+        timeout: settings.upstream.timeout,
+        linger: settings.upstream.linger,
+        on_unknown: OnUnknown::Hold,
+    };
+    Ok(Guard {
+        request_bytes_max: settings.guard.request_bytes_max,
+        response_bytes_max: settings.guard.response_bytes_max,
+        decoded_bytes_max: DECODED_BYTES_MAX,
+        ..Guard::new(Secret::random()?, terms)
+    })
+}
+
+fn memory_store(settings: &Settings, clock: Clock, metrics: Arc<Metrics>) -> MemoryStore {
+    let marks = (settings.store.bytes_max / MARK_BYTES).max(MARKS_MIN);
+    let options = MemoryOptions {
+        bytes_max: settings.store.bytes_max,
+        when_full: settings.store.when_full,
+        answer_bytes_max: settings.guard.response_bytes_max as u64 + ANSWER_HEADER_BYTES_MAX as u64,
+        marks_max: usize::try_from(marks).unwrap_or(usize::MAX),
+    };
+    MemoryStore::new(options, clock, metrics)
+}
+
+fn engine(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Engine, getrandom::Error> {
+    let limits = EngineLimits {
+        flights_max: settings.limits.flights_max,
+        waiters_max: settings.limits.waiters_max,
+        waiters_per_key_max: settings.limits.waiters_per_key_max,
+    };
+    let seed = getrandom::u64()?;
+    Ok(Engine::new(Arc::clone(store), limits, clock.clone(), Arc::clone(metrics), seed))
+}
+
+fn server_limits(settings: &Settings) -> ServerLimits {
+    let limits = &settings.limits;
+    ServerLimits {
+        connections_max: limits.connections_max,
+        header_bytes_max: limits.header_bytes_max,
+        headers_max: limits.headers_max,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.keep_alive_timeout,
+        write_timeout: limits.write_timeout,
+    }
+}
+
+/// Looks after the store in a thread of its own, so that no worker waits for it.
+fn maintain(store: Arc<dyn Store>, mut shutdown: Shutdown) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let maintenance = move || {
+        runtime.block_on(async {
+            let mut interval = tokio::time::interval(MAINTENANCE);
+            loop {
+                tokio::select! {
+                    () = shutdown.reached(Stage::Ending) => return,
+                    _ = interval.tick() => {}
+                }
+                if let Err(error) = store.maintain().await {
+                    tracing::warn!(%error, "the store was not looked after");
+                }
+            }
+        });
+    };
+    std::thread::Builder::new().name("maintenance".into()).spawn(maintenance)?;
+    Ok(())
+}
+
+/// What there was, for whoever reads the end of the log.
+fn log_totals(metrics: &Metrics) {
+    let requests = |handled| metrics.requests.value(handled);
+    tracing::info!(
+        executed = requests(Handled::Executed),
+        replayed = requests(Handled::Replayed),
+        collapsed = requests(Handled::Collapsed),
+        refused = requests(Handled::Refused),
+        passed = requests(Handled::Passed),
+        failed = requests(Handled::Failed),
+        evicted_before_expiry = metrics.evicted_before_expiry.value(),
+        unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
+        "ended"
+    );
+}

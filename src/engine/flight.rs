@@ -1,0 +1,298 @@
+//! Operations that run in this process: one flight for each key, and everybody who waits for it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::EngineLimits;
+use crate::clock::Timestamp;
+use crate::idempotency::{
+    Answer, Broken, Failure, Fingerprint, Identity, Limit, Outcome, Provenance, RecordKey, Refusal,
+};
+
+const SHARDS: usize = 64;
+
+/// All flights of this process.
+#[derive(Debug)]
+pub(super) struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    limits: EngineLimits,
+    running: AtomicUsize,
+    waiters: AtomicUsize,
+}
+
+type Shard = HashMap<RecordKey, Arc<Flight>>;
+
+#[derive(Debug)]
+struct Flight {
+    fingerprint: Fingerprint,
+    landing: watch::Sender<Option<Landing>>,
+    waiters: AtomicUsize,
+}
+
+/// What a flight ends with, for everybody who waits for it.
+#[derive(Clone, Debug)]
+pub(super) enum Landing {
+    /// With an answer of this flight's own.
+    Answered(Answer, Timestamp),
+    /// With the answer that somebody else had kept by then.
+    Replayed(Answer, Timestamp),
+    /// With an answer that goes straight to the first caller.
+    Streaming,
+    /// Without an answer.
+    Failed(Failure),
+    /// Without work.
+    Refused(Refusal),
+}
+
+/// What joining a flight makes of a caller.
+pub(super) enum Joined {
+    /// The first: the work is to be done, by whoever holds the leader.
+    Leader(Leader, Waiter),
+    /// Another one.
+    Follower(Waiter),
+}
+
+/// The obligation to land a flight.
+///
+/// Dropped without landing, it tells everybody that the work was abandoned.
+#[derive(Debug)]
+pub(super) struct Leader {
+    flights: Arc<Flights>,
+    key: RecordKey,
+    flight: Arc<Flight>,
+    landed: bool,
+}
+
+/// A caller who waits for a flight to land.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    landing: watch::Receiver<Option<Landing>>,
+    /// A follower takes a place among those that may wait.
+    _place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+}
+
+impl Flights {
+    pub(super) fn new(limits: EngineLimits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            limits,
+            running: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waiters(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
+    /// Joins the flight of a key, or begins it.
+    pub(super) fn join(self: &Arc<Self>, identity: &Identity) -> Result<Joined, Refusal> {
+        match self.shard(&identity.key).entry(identity.key) {
+            Entry::Occupied(flight) => self.follow(flight.get(), &identity.fingerprint),
+            Entry::Vacant(vacant) => {
+                if !take(&self.running, self.limits.flights_max) {
+                    return Err(Refusal::Busy(Limit::Flights));
+                }
+                let flight = Arc::new(Flight {
+                    fingerprint: identity.fingerprint,
+                    landing: watch::Sender::new(None),
+                    waiters: AtomicUsize::new(0),
+                });
+                vacant.insert(Arc::clone(&flight));
+                let waiter = Waiter { landing: flight.landing.subscribe(), _place: None };
+                let flights = Arc::clone(self);
+                let leader = Leader { flights, key: identity.key, flight, landed: false };
+                Ok(Joined::Leader(leader, waiter))
+            }
+        }
+    }
+
+    fn follow(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        fingerprint: &Fingerprint,
+    ) -> Result<Joined, Refusal> {
+        if let Some(part) = flight.fingerprint.difference(fingerprint) {
+            return Err(Refusal::KeyReused(part));
+        }
+        if !take(&flight.waiters, self.limits.waiters_per_key_max) {
+            return Err(Refusal::Busy(Limit::WaitersPerKey));
+        }
+        if !take(&self.waiters, self.limits.waiters_max) {
+            flight.waiters.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refusal::Busy(Limit::Waiters));
+        }
+        let place = Place { flights: Arc::clone(self), flight: Arc::clone(flight) };
+        Ok(Joined::Follower(Waiter { landing: flight.landing.subscribe(), _place: Some(place) }))
+    }
+
+    fn shard(&self, key: &RecordKey) -> MutexGuard<'_, Shard> {
+        let shard = &self.shards[usize::from(key.as_bytes()[31]) % SHARDS];
+        // A panic elsewhere leaves a map that is whole.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one more, unless that would be more than `max`.
+fn take(count: &AtomicUsize, max: usize) -> bool {
+    if count.fetch_add(1, Ordering::Relaxed) < max {
+        return true;
+    }
+    count.fetch_sub(1, Ordering::Relaxed);
+    false
+}
+
+impl Leader {
+    /// Ends the flight: the key can begin another, and everybody who waits is told.
+    pub(super) fn land(mut self, landing: Landing) {
+        self.end(landing);
+    }
+
+    fn end(&mut self, landing: Landing) {
+        self.landed = true;
+        // In this order: who comes now finds what the store has, and no flight; who came before
+        // is woken.
+        self.flights.shard(&self.key).remove(&self.key);
+        self.flights.running.fetch_sub(1, Ordering::Relaxed);
+        self.flight.landing.send_replace(Some(landing));
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.end(Landing::Failed(Failure::Broken(Broken::Abandoned)));
+        }
+    }
+}
+
+impl Waiter {
+    /// Waits for the flight to land. An answer of the flight's own has the given provenance.
+    pub(super) async fn outcome(mut self, provenance: Provenance) -> Outcome {
+        let landing = match self.landing.wait_for(Option::is_some).await {
+            Ok(landing) => landing.clone(),
+            // Unreachable: a leader lands before it lets the sender go.
+            Err(_) => None,
+        };
+        match landing {
+            Some(Landing::Answered(answer, answered_at)) => {
+                Outcome::Answered { answer, provenance, answered_at }
+            }
+            Some(Landing::Replayed(answer, answered_at)) => {
+                Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
+            }
+            Some(Landing::Streaming) => match provenance {
+                Provenance::Executed => Outcome::Streaming,
+                Provenance::Collapsed | Provenance::Replayed => {
+                    Outcome::Refused(Refusal::AnswerNotKept)
+                }
+            },
+            Some(Landing::Failed(failure)) => Outcome::Failed(failure),
+            Some(Landing::Refused(refusal)) => Outcome::Refused(refusal),
+            None => Outcome::Failed(Failure::Broken(Broken::Abandoned)),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.flights.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Part, Secret};
+
+    const LIMITS: EngineLimits =
+        EngineLimits { flights_max: 2, waiters_max: 3, waiters_per_key_max: 2 };
+
+    fn identity(key: u8) -> Identity {
+        Identity { key: RecordKey::from_bytes([key; 32]), fingerprint: Fingerprint::COVERED }
+    }
+
+    fn lead(flights: &Arc<Flights>, key: u8) -> (Leader, Waiter) {
+        match flights.join(&identity(key)) {
+            Ok(Joined::Leader(leader, waiter)) => (leader, waiter),
+            Ok(Joined::Follower(_)) => panic!("the key has a flight"),
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    fn follow(flights: &Arc<Flights>, key: u8) -> Result<Waiter, Refusal> {
+        match flights.join(&identity(key))? {
+            Joined::Leader(..) => panic!("the key has no flight"),
+            Joined::Follower(waiter) => Ok(waiter),
+        }
+    }
+
+    #[tokio::test]
+    async fn everybody_learns_how_a_flight_lands() {
+        let flights = Arc::new(Flights::new(LIMITS));
+        let (leader, first) = lead(&flights, 1);
+        let second = follow(&flights, 1).unwrap();
+        let answer = AnswerBuilder::new(200).finish(0, []);
+        leader.land(Landing::Answered(answer, Timestamp::from_millis(1)));
+        for (waiter, expected) in [(first, Provenance::Executed), (second, Provenance::Collapsed)] {
+            match waiter.outcome(expected).await {
+                Outcome::Answered { provenance, .. } => assert_eq!(provenance, expected),
+                outcome => panic!("{outcome:?}"),
+            }
+        }
+        assert_eq!((flights.len(), flights.waiters()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_dropped_lands() {
+        let flights = Arc::new(Flights::new(LIMITS));
+        let (leader, first) = lead(&flights, 1);
+        drop(leader);
+        let outcome = first.outcome(Provenance::Executed).await;
+        assert!(matches!(outcome, Outcome::Failed(Failure::Broken(Broken::Abandoned))));
+        drop(lead(&flights, 1));
+    }
+
+    #[test]
+    fn every_limit_is_a_refusal_and_places_are_given_back() {
+        let flights = Arc::new(Flights::new(LIMITS));
+        let (one, two) = (lead(&flights, 1), lead(&flights, 2));
+        assert_eq!(flights.join(&identity(3)).err(), Some(Refusal::Busy(Limit::Flights)));
+        let waiters = [follow(&flights, 1).unwrap(), follow(&flights, 1).unwrap()];
+        let refused = |key| follow(&flights, key).err();
+        assert_eq!(refused(1), Some(Refusal::Busy(Limit::WaitersPerKey)));
+        let third = follow(&flights, 2).unwrap();
+        assert_eq!(refused(2), Some(Refusal::Busy(Limit::Waiters)));
+        drop(waiters);
+        drop(third);
+        assert_eq!(flights.waiters(), 0);
+        drop((one, two));
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn another_fingerprint_does_not_wait() {
+        let flights = Arc::new(Flights::new(LIMITS));
+        let _leader = lead(&flights, 1);
+        let secret = Secret::from_bytes([7; 32]);
+        let fingerprint =
+            FingerprintBuilder::new(&secret, None, None).finish(secret.hash(b"other"));
+        let refusal = flights.join(&Identity { fingerprint, ..identity(1) }).err();
+        assert_eq!(refusal, Some(Refusal::KeyReused(Part::Body)));
+    }
+}

@@ -1,0 +1,228 @@
+//! What a leader does: claim, work, settle, land.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::flight::{Landing, Leader};
+use super::lease::Lease;
+use super::{Shared, holds};
+use crate::clock::Timestamp;
+use crate::idempotency::{
+    Attempt, Broken, Decision, Failure, Identity, Record, RecordKey, Refusal, State, Terms, decide,
+};
+use crate::store::{Expected, StoreError, Swap};
+use crate::telemetry::{StoreOperation, UnknownCause};
+
+/// How often a claim is tried that others keep changing.
+const CLAIMS_MAX: usize = 16;
+
+/// How a claim ended.
+enum Claim {
+    Won(Lease),
+    Lost(Landing),
+}
+
+impl Shared {
+    pub(super) async fn lead<W, F>(
+        self: Arc<Self>,
+        leader: Leader,
+        identity: Identity,
+        terms: Terms,
+        work: W,
+    ) where
+        W: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Attempt> + Send + 'static,
+    {
+        match self.claim(&identity, &terms).await {
+            Ok(Claim::Won(lease)) => self.execute(leader, lease, &terms, work).await,
+            Ok(Claim::Lost(landing)) => leader.land(landing),
+            Err(error) => leader.land(Landing::Refused(refusal(&error))),
+        }
+    }
+
+    /// Claims the key, or finds out why it can't be had.
+    async fn claim(
+        self: &Arc<Self>,
+        identity: &Identity,
+        terms: &Terms,
+    ) -> Result<Claim, StoreError> {
+        let started = self.clock.now();
+        let mut found: Option<Record> = None;
+        for _ in 0..CLAIMS_MAX {
+            let now = self.clock.now();
+            let expected = match decide(found.as_ref(), &identity.fingerprint, terms, now) {
+                Decision::Claim => Expected::Absent,
+                Decision::TakeOver(token) => Expected::HeldBy(token),
+                Decision::Replay { answer, kept_at } => {
+                    return Ok(Claim::Lost(Landing::Replayed(answer, kept_at)));
+                }
+                Decision::Refuse(refusal) => return Ok(Claim::Lost(Landing::Refused(refusal))),
+                Decision::Await => {
+                    match self.follow(&identity.key, started.after(terms.wait)).await? {
+                        Some(record) => {
+                            found = record;
+                            continue;
+                        }
+                        None => return Ok(Claim::Lost(Landing::Refused(Refusal::InProgress))),
+                    }
+                }
+            };
+            let token = self.tokens.next();
+            let record = Record {
+                fingerprint: identity.fingerprint,
+                token,
+                expires_at: started.after(terms.window),
+                state: State::InFlight { lease_until: self.lease_until(now) },
+            };
+            match self.swap(&identity.key, expected, Some(record.clone())).await {
+                Ok(Swap::Done) => {
+                    let lease = Lease::new(Arc::clone(self), identity.key, record);
+                    return Ok(Claim::Won(lease));
+                }
+                Ok(Swap::Lost(winner)) => found = winner,
+                Err(error) => {
+                    // It may have been claimed all the same, and nobody would settle it.
+                    let _ = self.swap(&identity.key, Expected::HeldBy(token), None).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Claim::Lost(Landing::Refused(Refusal::InProgress)))
+    }
+
+    /// Does the work and settles it; listens for a late answer when it has not ended in time.
+    async fn execute<W, F>(&self, leader: Leader, mut lease: Lease, terms: &Terms, work: W)
+    where
+        W: FnOnce() -> F,
+        F: Future<Output = Attempt>,
+    {
+        let deadline = Instant::now() + terms.timeout;
+        let work = pin!(async { work().await });
+        let mut work = Unpanicking(work);
+        match timeout_at(deadline, lease.keep_while(&mut work)).await {
+            Ok(attempt) => {
+                let landing = self.settle(&mut lease, attempt, terms).await;
+                leader.land(landing);
+            }
+            Err(_) => {
+                self.metrics.unknown_outcomes.increment(UnknownCause::TimedOut);
+                self.end_unknown(&mut lease, terms).await;
+                leader.land(Landing::Failed(Failure::TimedOut));
+                if let Ok(attempt) = timeout(terms.linger, work).await {
+                    self.settle_late(&mut lease, attempt, terms).await;
+                }
+            }
+        }
+    }
+
+    /// Writes down how the work ended, and says what its callers are told.
+    async fn settle(&self, lease: &mut Lease, attempt: Attempt, terms: &Terms) -> Landing {
+        let now = self.clock.now();
+        match attempt {
+            Attempt::Keep(answer) => {
+                let state = State::Completed { answer: answer.clone(), kept_at: now };
+                if lease.write(state).await == Err(StoreError::TooLarge) {
+                    lease.finish(State::Unreplayable).await;
+                }
+                Landing::Answered(answer, now)
+            }
+            Attempt::Hold(answer) => {
+                self.metrics.unknown_outcomes.increment(UnknownCause::Gateway);
+                self.end_unknown(lease, terms).await;
+                Landing::Answered(answer, now)
+            }
+            Attempt::Discard(answer) => {
+                lease.release().await;
+                Landing::Answered(answer, now)
+            }
+            Attempt::Streaming => {
+                lease.finish(State::Unreplayable).await;
+                Landing::Streaming
+            }
+            Attempt::NotSent(unreachable) => {
+                lease.release().await;
+                Landing::Failed(Failure::Unreachable(unreachable))
+            }
+            Attempt::Unknown(broken) => {
+                self.metrics.unknown_outcomes.increment(cause(broken));
+                self.end_unknown(lease, terms).await;
+                Landing::Failed(Failure::Broken(broken))
+            }
+        }
+    }
+
+    /// Writes down how work ended of which everybody believes that its outcome is unknown.
+    async fn settle_late(&self, lease: &mut Lease, attempt: Attempt, terms: &Terms) {
+        if !holds(terms) {
+            // The key was given back, and may be another's by now.
+            return;
+        }
+        match attempt {
+            // Still unknown.
+            Attempt::Unknown(_) | Attempt::Hold(_) => {}
+            Attempt::Keep(_) | Attempt::Discard(_) | Attempt::Streaming | Attempt::NotSent(_) => {
+                self.metrics.late_answers.increment();
+                self.settle(lease, attempt, terms).await;
+            }
+        }
+    }
+
+    async fn end_unknown(&self, lease: &mut Lease, terms: &Terms) {
+        if holds(terms) {
+            lease.finish(State::Indeterminate).await;
+        } else {
+            lease.release().await;
+        }
+    }
+
+    pub(super) async fn swap(
+        &self,
+        key: &RecordKey,
+        expected: Expected,
+        next: Option<Record>,
+    ) -> Result<Swap, StoreError> {
+        let swapped = self.store.swap(key, expected, next).await;
+        if let Err(StoreError::Unavailable(_)) = swapped {
+            self.metrics.store_errors.increment(StoreOperation::Swap);
+        }
+        swapped
+    }
+
+    pub(super) fn lease_until(&self, now: Timestamp) -> Timestamp {
+        self.store.lease().map_or(Timestamp::MAX, |lease| now.after(lease))
+    }
+}
+
+fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full | StoreError::TooLarge => Refusal::StoreFull,
+        StoreError::Unavailable(_) => Refusal::StoreUnavailable,
+    }
+}
+
+const fn cause(broken: Broken) -> UnknownCause {
+    match broken {
+        Broken::Incomplete => UnknownCause::Incomplete,
+        Broken::Malformed => UnknownCause::Malformed,
+        Broken::Abandoned => UnknownCause::Abandoned,
+    }
+}
+
+/// Work whose panic is an unknown outcome: it may have been sent by then.
+struct Unpanicking<F>(F);
+
+impl<F: Future<Output = Attempt>> Future for Unpanicking<Pin<&mut F>> {
+    type Output = Attempt;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Attempt> {
+        let work = self.0.as_mut();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(Attempt::Unknown(Broken::Abandoned)),
+        }
+    }
+}

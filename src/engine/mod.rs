@@ -1,0 +1,150 @@
+//! Runs each operation at most once, and gives its outcome to everybody who asks.
+//!
+//! The engine knows nothing of HTTP: the work is a closure that reports an
+//! [`Attempt`](crate::idempotency::Attempt).
+
+mod flight;
+mod follow;
+mod lead;
+mod lease;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use self::flight::{Flights, Joined};
+use crate::clock::Clock;
+use crate::idempotency::{
+    Attempt, Decision, Identity, OnUnknown, Outcome, Provenance, Refusal, Terms, TokenSource,
+    decide,
+};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// Runs each operation at most once. A clone is the same engine.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Shared>);
+
+/// How much may happen in an engine at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    /// The most operations that run.
+    pub flights_max: usize,
+    /// The most callers that wait for others' operations, in all.
+    pub waiters_max: usize,
+    /// The most callers that wait for one operation.
+    pub waiters_per_key_max: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    store: Arc<dyn Store>,
+    flights: Arc<Flights>,
+    tokens: TokenSource,
+    tasks: TaskTracker,
+    metrics: Arc<Metrics>,
+}
+
+impl Engine {
+    /// An engine over a store. Its tokens differ from those of engines with another `seed`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        limits: EngineLimits,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        seed: u64,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            clock,
+            store,
+            flights: Arc::new(Flights::new(limits)),
+            tokens: TokenSource::new(seed),
+            tasks: TaskTracker::new(),
+            metrics,
+        }))
+    }
+
+    /// The outcome of an operation that has ended, if this process has it at hand.
+    pub fn recall(&self, identity: &Identity, terms: &Terms) -> Option<Outcome> {
+        let record = self.0.store.peek(&identity.key)?;
+        let now = self.0.clock.now();
+        match decide(Some(&record), &identity.fingerprint, terms, now) {
+            Decision::Replay { answer, kept_at: answered_at } => {
+                let provenance = Provenance::Replayed;
+                Some(Outcome::Answered { answer, provenance, answered_at })
+            }
+            Decision::Refuse(refusal) => Some(Outcome::Refused(refusal)),
+            Decision::Claim | Decision::TakeOver(_) | Decision::Await => None,
+        }
+    }
+
+    /// Runs the work unless it runs or has run already, and returns its outcome.
+    ///
+    /// Whoever calls first waits until the work has ended, or its timeout has passed; a repeat
+    /// waits for `terms.wait` at most.
+    ///
+    /// # Cancel safety
+    ///
+    /// The work is done in a task of its own: dropping the future neither stops it nor loses its
+    /// outcome.
+    pub async fn run<W, F>(&self, identity: Identity, terms: Terms, work: W) -> Outcome
+    where
+        W: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Attempt> + Send + 'static,
+    {
+        match self.0.flights.join(&identity) {
+            Ok(Joined::Leader(leader, waiter)) => {
+                let shared = Arc::clone(&self.0);
+                self.0.tasks.spawn(shared.lead(leader, identity, terms, work));
+                waiter.outcome(Provenance::Executed).await
+            }
+            Ok(Joined::Follower(waiter)) => {
+                let outcome = waiter.outcome(Provenance::Collapsed);
+                match tokio::time::timeout(terms.wait, outcome).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Outcome::Refused(Refusal::InProgress),
+                }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// How many operations run, and how many callers wait for others' operations.
+    pub fn load(&self) -> EngineLoad {
+        EngineLoad {
+            work: self.0.tasks.len(),
+            flights: self.0.flights.len(),
+            waiters: self.0.flights.waiters(),
+        }
+    }
+
+    /// Waits until no work is left, listening for late answers included.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only waits; dropping it changes nothing.
+    pub async fn drained(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+/// How much happens in an engine at the moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EngineLoad {
+    /// Tasks that do work, or listen for late answers.
+    pub work: usize,
+    /// Operations for whose outcome somebody may wait.
+    pub flights: usize,
+    /// Callers that wait for others' operations.
+    pub waiters: usize,
+}
+
+/// Whether an unknown outcome holds the key.
+fn holds(terms: &Terms) -> bool {
+    match terms.on_unknown {
+        OnUnknown::Hold => true,
+        OnUnknown::Release => false,
+    }
+}

@@ -1,0 +1,216 @@
+//! A kept answer: its status, its header lines as bytes, and its body, in one piece of memory.
+
+use bytes::Bytes;
+
+/// An answer as it came from the upstream, without what belonged to its connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// status (2) · number of lines · for each its name's and its value's length · all names and
+    /// values · body. Numbers after the status have seven bits a byte, low ones first.
+    encoded: Bytes,
+    status: u16,
+    lines: u32,
+    lengths_at: u32,
+    text_at: u32,
+    body_at: u32,
+}
+
+/// One header line of an [`Answer`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Line {
+    /// The field's name, in lower case.
+    pub name: Bytes,
+    /// The field's value.
+    pub value: Bytes,
+}
+
+/// Puts an [`Answer`] together.
+#[derive(Debug)]
+pub struct AnswerBuilder {
+    status: u16,
+    lines: u32,
+    lengths: Vec<u8>,
+    text: Vec<u8>,
+}
+
+/// The bytes are not an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Malformed;
+
+impl AnswerBuilder {
+    /// Begins with the status.
+    pub fn new(status: u16) -> Self {
+        Self { status, lines: 0, lengths: Vec::with_capacity(32), text: Vec::with_capacity(256) }
+    }
+
+    /// Adds a header line.
+    pub fn line(&mut self, name: &[u8], value: &[u8]) {
+        push_number(&mut self.lengths, name.len());
+        push_number(&mut self.lengths, value.len());
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.lines += 1;
+    }
+
+    /// Ends with the body, given in pieces of `body_length` bytes in all.
+    pub fn finish<'a>(
+        self,
+        body_length: usize,
+        body: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Answer {
+        let header = 2 + 5 + self.lengths.len() + self.text.len();
+        let mut encoded = Vec::with_capacity(header + body_length);
+        encoded.extend_from_slice(&self.status.to_be_bytes());
+        push_number(&mut encoded, self.lines as usize);
+        let lengths_at = encoded.len();
+        encoded.extend_from_slice(&self.lengths);
+        let text_at = encoded.len();
+        encoded.extend_from_slice(&self.text);
+        let body_at = encoded.len();
+        for piece in body {
+            encoded.extend_from_slice(piece);
+        }
+        Answer {
+            status: self.status,
+            lines: self.lines,
+            lengths_at: narrow(lengths_at),
+            text_at: narrow(text_at),
+            body_at: narrow(body_at),
+            encoded: encoded.into(),
+        }
+    }
+}
+
+impl Answer {
+    /// The status.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The body; it shares the answer's memory.
+    pub fn body(&self) -> Bytes {
+        self.encoded.slice(self.body_at as usize..)
+    }
+
+    /// The length of the body, in bytes.
+    pub fn body_length(&self) -> usize {
+        self.encoded.len() - self.body_at as usize
+    }
+
+    /// The header lines, in their order; they share the answer's memory.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line> + '_ {
+        let mut lengths = &self.encoded[self.lengths_at as usize..self.text_at as usize];
+        let mut at = self.text_at as usize;
+        // The lengths were checked when the answer was built or read.
+        let mut next = move || {
+            let length = take_number(&mut lengths).unwrap_or(0);
+            let piece = self.encoded.slice(at..at + length);
+            at += length;
+            piece
+        };
+        (0..self.lines as usize).map(move |_| Line { name: next(), value: next() })
+    }
+
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    pub(super) fn decode(encoded: Bytes) -> Result<Self, Malformed> {
+        let (status, mut rest) = encoded.split_first_chunk::<2>().ok_or(Malformed)?;
+        let status = u16::from_be_bytes(*status);
+        let lines =
+            u32::try_from(take_number(&mut rest).ok_or(Malformed)?).ok().ok_or(Malformed)?;
+        let lengths_at = encoded.len() - rest.len();
+        let mut text = 0_usize;
+        for _ in 0..u64::from(lines) * 2 {
+            text = text.checked_add(take_number(&mut rest).ok_or(Malformed)?).ok_or(Malformed)?;
+        }
+        let text_at = encoded.len() - rest.len();
+        if text > rest.len() || u32::try_from(encoded.len()).is_err() {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            status,
+            lines,
+            lengths_at: narrow(lengths_at),
+            text_at: narrow(text_at),
+            body_at: narrow(text_at + text),
+            encoded,
+        })
+    }
+}
+
+/// Offsets lie within the header, which is far below four gigabytes.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+fn push_number(into: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let low = number.to_le_bytes()[0] & 0x7f;
+        number >>= 7;
+        if number == 0 {
+            return into.push(low);
+        }
+        into.push(low | 0x80);
+    }
+}
+
+fn take_number(from: &mut &[u8]) -> Option<usize> {
+    let mut number = 0_usize;
+    for shift in (0..28).step_by(7) {
+        let (&byte, rest) = from.split_first()?;
+        *from = rest;
+        number |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Answer {
+        let mut builder = AnswerBuilder::new(201);
+        builder.line(b"set-cookie", b"a=1");
+        builder.line(b"set-cookie", b"b=2");
+        builder.line(b"x-bytes", b"\xff\xfe");
+        builder.line(b"x-long", &[b'x'; 300]);
+        builder.line(b"x-empty", b"");
+        builder.finish(5, [&b"hel"[..], b"lo"])
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_put_together() {
+        let answer = answer();
+        let lines: Vec<_> = answer.lines().map(|line| (line.name, line.value)).collect();
+        assert_eq!(answer.status(), 201);
+        assert_eq!(answer.body(), "hello");
+        assert_eq!(answer.body_length(), 5);
+        assert_eq!(lines[1], (Bytes::from("set-cookie"), Bytes::from("b=2")));
+        assert_eq!(lines[2].1, Bytes::from_static(b"\xff\xfe"));
+        assert_eq!(lines[3].1.len(), 300);
+        assert_eq!(lines[4], (Bytes::from("x-empty"), Bytes::new()));
+        assert_eq!(Answer::decode(Bytes::copy_from_slice(answer.encoded())), Ok(answer));
+    }
+
+    #[test]
+    fn a_cut_header_is_malformed() {
+        let answer = answer();
+        for length in 0..answer.encoded().len() - 5 {
+            let cut = Bytes::copy_from_slice(&answer.encoded()[..length]);
+            assert_eq!(Answer::decode(cut), Err(Malformed), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_lines_or_body_is_one() {
+        let empty = AnswerBuilder::new(204).finish(0, []);
+        assert_eq!(empty.lines().len(), 0);
+        assert_eq!(empty.body(), Bytes::new());
+        assert_eq!(Answer::decode(Bytes::copy_from_slice(empty.encoded())), Ok(empty));
+    }
+}

@@ -1,0 +1,161 @@
+//! A record as one compact piece of memory, and back.
+
+use bytes::{BufMut, Bytes};
+
+use super::answer::Answer;
+use super::fingerprint::Fingerprint;
+use super::record::{LeaseToken, Record, State};
+use crate::clock::Timestamp;
+
+/// The version of the format below.
+const VERSION: u8 = 1;
+
+const IN_FLIGHT: u8 = 0;
+const COMPLETED: u8 = 1;
+const UNREPLAYABLE: u8 = 2;
+const INDETERMINATE: u8 = 3;
+
+/// version (1) · state (1) · fingerprint (32) · token (8) · expiry (8), then the lease's end (8)
+/// or the time of keeping (8) and the answer.
+const COMMON: usize = 1 + 1 + Fingerprint::LENGTH + 8 + 8;
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CodecError {
+    /// They were written by another version.
+    #[error("the record has version {0}, and only version 1 is known")]
+    UnknownVersion(u8),
+    /// They are too short, too long, or say what no record says.
+    #[error("the record is malformed")]
+    Malformed,
+}
+
+/// Writes a record.
+pub fn encode(record: &Record) -> Bytes {
+    let answer = match &record.state {
+        State::Completed { answer, .. } => answer.encoded(),
+        State::InFlight { .. } | State::Unreplayable | State::Indeterminate => &[],
+    };
+    let mut encoded = Vec::with_capacity(COMMON + 8 + answer.len());
+    let state = match record.state {
+        State::InFlight { .. } => IN_FLIGHT,
+        State::Completed { .. } => COMPLETED,
+        State::Unreplayable => UNREPLAYABLE,
+        State::Indeterminate => INDETERMINATE,
+    };
+    encoded.put_u8(VERSION);
+    encoded.put_u8(state);
+    encoded.put_slice(&record.fingerprint.to_bytes());
+    encoded.put_u64(record.token.0);
+    encoded.put_u64(record.expires_at.as_millis());
+    match record.state {
+        State::InFlight { lease_until: time } | State::Completed { kept_at: time, .. } => {
+            encoded.put_u64(time.as_millis());
+        }
+        State::Unreplayable | State::Indeterminate => {}
+    }
+    encoded.put_slice(answer);
+    encoded.into()
+}
+
+/// Reads a record; its answer shares the memory of `encoded`.
+pub fn decode(encoded: &Bytes) -> Result<Record, CodecError> {
+    let mut rest = encoded.as_ref();
+    let [version] = *take(&mut rest)?;
+    if version != VERSION {
+        return Err(CodecError::UnknownVersion(version));
+    }
+    let [state] = *take(&mut rest)?;
+    let fingerprint = Fingerprint::from_bytes(take(&mut rest)?);
+    let token = LeaseToken(u64::from_be_bytes(*take(&mut rest)?));
+    let expires_at = take_time(&mut rest)?;
+    let state = match state {
+        IN_FLIGHT => State::InFlight { lease_until: take_time(&mut rest)? },
+        COMPLETED => {
+            let kept_at = take_time(&mut rest)?;
+            let answer = encoded.slice(encoded.len() - std::mem::take(&mut rest).len()..);
+            let answer = Answer::decode(answer).map_err(|_| CodecError::Malformed)?;
+            State::Completed { answer, kept_at }
+        }
+        UNREPLAYABLE => State::Unreplayable,
+        INDETERMINATE => State::Indeterminate,
+        _ => return Err(CodecError::Malformed),
+    };
+    if !rest.is_empty() {
+        return Err(CodecError::Malformed);
+    }
+    Ok(Record { fingerprint, token, expires_at, state })
+}
+
+/// When the record in `encoded` expires, without reading the rest of it.
+pub fn expiry(encoded: &[u8]) -> Option<Timestamp> {
+    let at = COMMON - 8;
+    let bytes = encoded.get(at..)?.first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*bytes)))
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], CodecError> {
+    let (taken, left) = rest.split_first_chunk().ok_or(CodecError::Malformed)?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn take_time(rest: &mut &[u8]) -> Result<Timestamp, CodecError> {
+    Ok(Timestamp::from_millis(u64::from_be_bytes(*take(rest)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Secret};
+
+    fn record(state: State) -> Record {
+        let secret = Secret::from_bytes([7; 32]);
+        let fingerprint =
+            FingerprintBuilder::new(&secret, Some("a"), None).finish(secret.hash(b"body"));
+        let expires_at = Timestamp::from_millis(0x0102_0304_0506_0708);
+        Record { fingerprint, token: LeaseToken(0x1122_3344_5566_7788), expires_at, state }
+    }
+
+    fn states() -> [State; 4] {
+        let mut answer = AnswerBuilder::new(200);
+        answer.line(b"content-type", b"text/plain");
+        let answer = answer.finish(2, [&b"ok"[..]]);
+        let time = Timestamp::from_millis(42);
+        [
+            State::InFlight { lease_until: time },
+            State::Completed { answer, kept_at: time },
+            State::Unreplayable,
+            State::Indeterminate,
+        ]
+    }
+
+    #[test]
+    fn every_state_is_read_back() {
+        for state in states() {
+            let record = record(state);
+            let encoded = encode(&record);
+            assert_eq!(expiry(&encoded), Some(record.expires_at));
+            assert_eq!(decode(&encoded), Ok(record));
+        }
+    }
+
+    #[test]
+    fn cuts_additions_and_other_versions_are_refused() {
+        for state in states() {
+            let completed = matches!(state, State::Completed { .. });
+            let encoded = encode(&record(state));
+            let header = if completed { encoded.len() - 2 } else { encoded.len() };
+            for length in 0..header {
+                assert_eq!(decode(&encoded.slice(..length)), Err(CodecError::Malformed));
+            }
+            if !completed {
+                let added = Bytes::from([encoded.as_ref(), b"x"].concat());
+                assert_eq!(decode(&added), Err(CodecError::Malformed));
+            }
+            let mut other = encoded.to_vec();
+            other[0] = 2;
+            assert_eq!(decode(&other.into()), Err(CodecError::UnknownVersion(2)));
+        }
+    }
+}

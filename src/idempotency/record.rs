@@ -1,0 +1,77 @@
+//! Records: what is known of one operation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::answer::Answer;
+use super::fingerprint::Fingerprint;
+use crate::clock::Timestamp;
+
+/// What is known of one operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// What the first request asked for.
+    pub fingerprint: Fingerprint,
+    /// Who wrote it; a write to the record must show it.
+    pub token: LeaseToken,
+    /// The last moment at which the record counts: the window from the first request on.
+    pub expires_at: Timestamp,
+    /// How far the operation is.
+    pub state: State,
+}
+
+/// How far an operation is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum State {
+    /// It runs, and whoever runs it has said so until then.
+    InFlight {
+        /// When that word runs out.
+        lease_until: Timestamp,
+    },
+    /// It has ended, and its answer is here.
+    Completed {
+        /// The answer.
+        answer: Answer,
+        /// When it was kept.
+        kept_at: Timestamp,
+    },
+    /// It has been executed, but its answer could not be kept.
+    Unreplayable,
+    /// It may or may not have been executed.
+    Indeterminate,
+}
+
+/// Who holds a record: a number that no other claim has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LeaseToken(pub u64);
+
+/// Makes tokens.
+#[derive(Debug)]
+pub struct TokenSource {
+    seed: u64,
+    next: AtomicU64,
+}
+
+impl Record {
+    /// Whether the record no longer counts.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now > self.expires_at
+    }
+}
+
+impl TokenSource {
+    /// A source whose tokens differ from those of a source with another seed.
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, next: AtomicU64::new(0) }
+    }
+
+    /// The next token.
+    pub fn next(&self) -> LeaseToken {
+        // SplitMix64 (Steele, Lea and Flood, 2014): one to one, so that no token comes twice, and
+        // mixed, so that the tokens of two sources are no neighbours.
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut mixed = self.seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        LeaseToken(mixed ^ (mixed >> 31))
+    }
+}

@@ -1,0 +1,150 @@
+//! Which host a request is for (RFC 9110, section 7.2; RFC 9112, section 3.2).
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Uri, Version, header};
+
+/// A host and port in one spelling: lower case, without the default port or a final dot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Authority<'a>(Cow<'a, str>);
+
+/// What is wrong with the host that a request names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthorityError {
+    /// An HTTP/1.1 request has no Host field.
+    #[error("an HTTP/1.1 request needs one Host field, and this one has none")]
+    Missing,
+    /// A request has more than one Host field.
+    #[error("a request needs exactly one Host field, and this one has several")]
+    Several,
+    /// The Host field, or the authority in the target, is not a host with an optional port.
+    #[error("the Host field is not a host name or address with an optional port")]
+    Malformed,
+    /// The target is in absolute form, and names another host than the Host field.
+    #[error("the target and the Host field name different hosts")]
+    Mismatch,
+}
+
+impl<'a> Authority<'a> {
+    /// The authority that a request is for; empty for an HTTP/1.0 request that names none.
+    pub fn of(
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        version: Version,
+    ) -> Result<Self, AuthorityError> {
+        let mut lines = headers.get_all(header::HOST).iter();
+        let host = lines.next().map(|line| Self::parse(line.as_bytes())).transpose()?;
+        if lines.next().is_some() {
+            return Err(AuthorityError::Several);
+        }
+        let target = uri.authority().map(|found| Self::parse(found.as_str().as_bytes()));
+        match (host, target.transpose()?) {
+            (Some(host), Some(target)) if host != target => Err(AuthorityError::Mismatch),
+            (Some(host), _) => Ok(host),
+            (None, _) if version >= Version::HTTP_11 => Err(AuthorityError::Missing),
+            (None, Some(target)) => Ok(target),
+            (None, None) => Ok(Self(Cow::Borrowed(""))),
+        }
+    }
+
+    /// Reads a host with an optional port.
+    pub fn parse(value: &'a [u8]) -> Result<Self, AuthorityError> {
+        let text = std::str::from_utf8(value).map_err(|_| AuthorityError::Malformed)?;
+        let (host, port) = split(text).ok_or(AuthorityError::Malformed)?;
+        let well_formed = !host.is_empty()
+            && host.bytes().all(is_host)
+            && port.bytes().all(|byte| byte.is_ascii_digit());
+        if !well_formed {
+            return Err(AuthorityError::Malformed);
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let canonical = match port {
+            "" | "80" => host,
+            _ if text.len() == host.len() + 1 + port.len() => text,
+            _ => return Ok(Self(format!("{}:{port}", host.to_ascii_lowercase()).into())),
+        };
+        if canonical.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Ok(Self(canonical.to_ascii_lowercase().into()));
+        }
+        Ok(Self(Cow::Borrowed(canonical)))
+    }
+
+    /// The canonical spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Splits a host from its port; an address in brackets may itself hold colons.
+fn split(text: &str) -> Option<(&str, &str)> {
+    if text.starts_with('[') {
+        let (host, rest) = text.split_at(text.find(']')? + 1);
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, port)),
+            None => rest.is_empty().then_some((host, "")),
+        };
+    }
+    match text.split_once(':') {
+        Some((_, port)) if port.contains(':') => None,
+        Some(parts) => Some(parts),
+        None => Some((text, "")),
+    }
+}
+
+/// Characters of a registered name or an address in brackets (RFC 3986, section 3.2.2), without
+/// the comma, at which a hop before us may have joined two Host fields.
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=[]:".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, expected: Result<&str, AuthorityError>) {
+        let parsed = Authority::parse(value.as_bytes());
+        assert_eq!(parsed.as_ref().map(Authority::as_str), expected.as_ref().copied());
+    }
+
+    #[test]
+    fn one_host_has_one_spelling() {
+        for spelling in ["api.example", "API.example", "api.example.", "api.example:80"] {
+            check(spelling, Ok("api.example"));
+        }
+        check("api.example:8080", Ok("api.example:8080"));
+        check("API.example.:8080", Ok("api.example:8080"));
+        check("[::1]:8080", Ok("[::1]:8080"));
+        check("[::1]", Ok("[::1]"));
+        check("api_1.example:", Ok("api_1.example"));
+    }
+
+    #[test]
+    fn what_is_no_host_is_malformed() {
+        for value in ["", ":80", "a b", "a,b", "a/b", "u@a", "a:b", "::1", "[::1", "[::1]x", "a#b"]
+        {
+            check(value, Err(AuthorityError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let of = |target: &str, hosts: &[&str], version| {
+            let uri: Uri = target.parse().unwrap();
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().unwrap());
+            }
+            Authority::of(&uri, &headers, version).map(|found| found.as_str().to_owned())
+        };
+        let (one, ten) = (Version::HTTP_11, Version::HTTP_10);
+        assert_eq!(of("/", &["a"], one).as_deref(), Ok("a"));
+        assert_eq!(of("/", &[], one), Err(AuthorityError::Missing));
+        assert_eq!(of("/", &[], ten).as_deref(), Ok(""));
+        assert_eq!(of("/", &["a", "a"], one), Err(AuthorityError::Several));
+        assert_eq!(of("http://A:80/", &["a"], one).as_deref(), Ok("a"));
+        assert_eq!(of("http://b/", &["a"], one), Err(AuthorityError::Mismatch));
+        assert_eq!(of("http://u@a/", &["a"], one), Err(AuthorityError::Malformed));
+        assert_eq!(of("http://a/", &[], ten).as_deref(), Ok("a"));
+    }
+}

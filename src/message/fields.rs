@@ -1,0 +1,267 @@
+//! Header fields that belong to one connection, or to this proxy, and not to the message.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// A header field that a proxy must look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Field {
+    /// `Accept-Encoding`
+    AcceptEncoding,
+    /// `Age`
+    Age,
+    /// `Connection`
+    Connection,
+    /// `Content-Encoding`
+    ContentEncoding,
+    /// `Content-Length`
+    ContentLength,
+    /// `Date`
+    Date,
+    /// One that this proxy sets to mark what it has done; nobody else may.
+    Duplicate,
+    /// `Expect`
+    Expect,
+    /// One that belongs to the connection, and is dropped without being read.
+    HopByHop,
+    /// `Host`
+    Host,
+    /// `Range` or `If-Range`
+    Range,
+    /// `Trailer`
+    Trailer,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Upgrade`
+    Upgrade,
+}
+
+/// Which of those fields a message has, found in one pass over its header.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields {
+    present: u16,
+    /// The length of all names and values, in bytes.
+    pub bytes: usize,
+}
+
+/// A `Connection` field names a field that must reach the other side.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the Connection field may not name {0}")]
+pub struct NominationError(pub HeaderName);
+
+/// Fields that mark what this proxy has done.
+pub(super) const DUPLICATE: [&str; 4] =
+    ["duplicate-key", "duplicate-protection", "duplicate-request", "idempotent-replayed"];
+
+/// Fields that belong to one connection, besides `Connection`, `Transfer-Encoding` and `Upgrade`.
+const HOP_BY_HOP: [&str; 6] = [
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+];
+
+/// Fields that say where a message begins and ends, who sent it and for whom it is.
+const UNNAMEABLE: [&str; 8] = [
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "forwarded",
+    "host",
+    "transfer-encoding",
+];
+
+impl Fields {
+    /// Whether the message has the field.
+    pub const fn has(self, field: Field) -> bool {
+        self.present & (1 << field as u16) != 0
+    }
+
+    const fn add(&mut self, field: Field) {
+        self.present |= 1 << field as u16;
+    }
+}
+
+/// Looks once at every header field.
+pub fn scan(headers: &HeaderMap) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in headers {
+        fields.bytes += name.as_str().len() + value.len();
+        if let Some(field) = classify(name.as_str()) {
+            fields.add(field);
+        }
+    }
+    fields
+}
+
+fn classify(name: &str) -> Option<Field> {
+    Some(match name {
+        "accept-encoding" => Field::AcceptEncoding,
+        "age" => Field::Age,
+        "connection" => Field::Connection,
+        "content-encoding" => Field::ContentEncoding,
+        "content-length" => Field::ContentLength,
+        "date" => Field::Date,
+        "duplicate-key" | "duplicate-protection" | "duplicate-request" | "idempotent-replayed" => {
+            Field::Duplicate
+        }
+        "expect" => Field::Expect,
+        "host" => Field::Host,
+        "http2-settings"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te" => Field::HopByHop,
+        "if-range" | "range" => Field::Range,
+        "trailer" => Field::Trailer,
+        "transfer-encoding" => Field::TransferEncoding,
+        "upgrade" => Field::Upgrade,
+        _ => return None,
+    })
+}
+
+/// Checks that no `Connection` field names one for which `protected` is true, or that frames the
+/// message or says whose it is: dropping it would change what is asked for (RFC 9110, section
+/// 7.6.1, asks senders not to).
+pub fn check_nominations(
+    headers: &HeaderMap,
+    fields: Fields,
+    protected: impl Fn(&HeaderName) -> bool,
+) -> Result<(), NominationError> {
+    if !fields.has(Field::Connection) {
+        return Ok(());
+    }
+    let refused = |name: &HeaderName| {
+        UNNAMEABLE.contains(&name.as_str())
+            || name.as_str().starts_with("x-forwarded-")
+            || protected(name)
+    };
+    nominations(headers).find(refused).map_or(Ok(()), |name| Err(NominationError(name)))
+}
+
+/// Removes what belongs to the connection, what its `Connection` fields name, and this proxy's
+/// own marks. What says how long the body is stays, whatever `Connection` names.
+pub fn clean(headers: &mut HeaderMap, fields: Fields) {
+    if fields.has(Field::Connection) {
+        let nominated: Vec<_> = nominations(headers).collect();
+        for name in nominated {
+            if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+                headers.remove(name);
+            }
+        }
+        headers.remove(header::CONNECTION);
+    }
+    if fields.has(Field::TransferEncoding) {
+        headers.remove(header::TRANSFER_ENCODING);
+    }
+    if fields.has(Field::Upgrade) {
+        headers.remove(header::UPGRADE);
+    }
+    if fields.has(Field::HopByHop) {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
+    }
+    if fields.has(Field::Duplicate) {
+        for name in DUPLICATE {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The fields that all `Connection` lines together name; its options are not fields.
+fn nominations(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn cleaned(lines: &[(&str, &str)]) -> Result<Vec<String>, NominationError> {
+        let mut headers = headers(lines);
+        let fields = scan(&headers);
+        check_nominations(&headers, fields, |name| name == "idempotency-key")?;
+        clean(&mut headers, fields);
+        Ok(headers.keys().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_goes_and_the_rest_stays() {
+        let left = cleaned(&[
+            ("Connection", "close, X-Hop"),
+            ("connection", "x-hop-too ,,keep-alive"),
+            ("X-Hop", "1"),
+            ("X-Hop-Too", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("TE", "trailers"),
+            ("Proxy-Connection", "close"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMA"),
+            ("Duplicate-Request", "true"),
+            ("Duplicate-Key", "x"),
+            ("Idempotent-Replayed", "true"),
+            ("Accept", "*/*"),
+            ("Idempotency-Key", "k"),
+        ]);
+        assert_eq!(left.unwrap(), ["accept", "idempotency-key"]);
+    }
+
+    #[test]
+    fn a_nomination_of_what_matters_is_refused() {
+        for name in ["Host", "Content-Length", "Authorization", "Cookie", "Idempotency-Key"]
+            .into_iter()
+            .chain(["X-Forwarded-For", "Forwarded", "Content-Type", "Transfer-Encoding"])
+        {
+            let line = format!("close, {name}");
+            let error = cleaned(&[("Connection", &line)]).unwrap_err();
+            assert!(error.0.as_str().eq_ignore_ascii_case(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_its_framing_and_loses_what_it_nominates() {
+        let mut headers = headers(&[
+            ("Connection", "Content-Length, Set-Cookie"),
+            ("Content-Length", "2"),
+            ("Set-Cookie", "a=b"),
+            ("Duplicate-Key", "x"),
+        ]);
+        let fields = scan(&headers);
+        clean(&mut headers, fields);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["content-length"]);
+    }
+
+    #[test]
+    fn every_field_that_is_removed_is_also_recognised() {
+        for name in HOP_BY_HOP {
+            assert_eq!(classify(name), Some(Field::HopByHop));
+        }
+        for name in DUPLICATE {
+            assert_eq!(classify(name), Some(Field::Duplicate));
+        }
+    }
+}

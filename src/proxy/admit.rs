@@ -1,0 +1,93 @@
+//! Turns away what cannot be forwarded safely, before anything else is done with it.
+
+use http::{HeaderMap, Method, Version, header};
+
+use super::{Head, Proxy};
+use crate::message::{Authority, Field, Problem, ProblemKind, check_nominations};
+
+impl Proxy {
+    pub(super) fn admit(&self, head: &Head<'_>) -> Result<(), Problem> {
+        let Head { parts, fields, .. } = head;
+        let bad = |detail: &'static str| Err(Problem::new(ProblemKind::BadRequest, detail));
+        if parts.method == Method::CONNECT {
+            let detail = "CONNECT is not supported: this proxy stands before one upstream";
+            return Err(Problem::new(ProblemKind::NotImplemented, detail));
+        }
+        self.admit_size(head)?;
+        Authority::of(&parts.uri, &parts.headers, parts.version)
+            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
+        if fields.has(Field::TransferEncoding) {
+            admit_coding(&parts.headers)?;
+        }
+        if fields.has(Field::Expect) {
+            admit_expectation(&parts.headers)?;
+        }
+        check_nominations(&parts.headers, *fields, |name| self.guard.depends_on(name))
+            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
+        if self.guard.guards(&parts.method) {
+            if fields.has(Field::Upgrade) && names_upgrade(&parts.headers) {
+                return bad("a guarded request cannot upgrade its connection");
+            }
+            if !parts.uri.path().starts_with('/') {
+                return bad("the target of a guarded request needs a path that begins with /");
+            }
+        }
+        match parts.version {
+            Version::HTTP_10 | Version::HTTP_11 => Ok(()),
+            _ => bad("only HTTP/1.0 and HTTP/1.1 are supported"),
+        }
+    }
+
+    fn admit_size(&self, head: &Head<'_>) -> Result<(), Problem> {
+        let target = head.parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let max = self.limits.target_bytes_max;
+        if target > max {
+            let detail = format!("the target has {target} bytes, and {max} are allowed");
+            return Err(Problem::new(ProblemKind::TargetTooLong, detail));
+        }
+        let max = self.limits.header_bytes_max;
+        if head.fields.bytes > max {
+            let bytes = head.fields.bytes;
+            let detail = format!("the header has {bytes} bytes, and {max} are allowed");
+            return Err(Problem::new(ProblemKind::HeaderTooLarge, detail));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the request really asks for an upgrade: without the option, `Upgrade` says nothing
+/// (RFC 9110, section 7.8).
+pub(super) fn names_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+fn admit_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if chunked(coding.as_bytes()) => Ok(()),
+        _ => {
+            let detail = "chunked is the only transfer coding that is supported, and only once";
+            Err(Problem::new(ProblemKind::NotImplemented, detail))
+        }
+    }
+}
+
+fn admit_expectation(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (Some(expectation), None)
+            if expectation.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue") =>
+        {
+            Ok(())
+        }
+        _ => {
+            let detail = "100-continue is the only expectation that is supported, and only once";
+            Err(Problem::new(ProblemKind::ExpectationFailed, detail))
+        }
+    }
+}

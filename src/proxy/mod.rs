@@ -1,0 +1,112 @@
+//! The path of one request: admit, match, identify, run, attempt, reply.
+
+mod admit;
+mod attempt;
+mod body;
+mod capture;
+mod guard;
+mod outbound;
+mod pass;
+mod reply;
+mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+pub use self::body::{ReplyBody, Streamed};
+use self::reply::Reply;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::message::{Budget, Fields, Pace, ProblemKind, scan};
+use crate::policy::Guard;
+use crate::server::{Peer, Service};
+use crate::telemetry::{AccessLog, Entry, Metrics};
+use crate::upstream::Upstream;
+
+/// Answers requests: guarded ones through the engine, others by passing them on.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// How requests are guarded.
+    pub guard: Arc<Guard>,
+    /// What runs guarded operations.
+    pub engine: Engine,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// What requests may be like.
+    pub limits: ProxyLimits,
+    /// What all bodies together may take in memory.
+    pub budget: Budget,
+    /// Places for connections that have become something else than HTTP.
+    pub tunnels: Arc<Semaphore>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where requests are logged.
+    pub access_log: AccessLog,
+}
+
+/// What requests may be like.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyLimits {
+    /// The largest header section, in bytes of names and values.
+    pub header_bytes_max: usize,
+    /// The longest target, in bytes.
+    pub target_bytes_max: usize,
+    /// How slowly a body that is read whole may come.
+    pub pace: Pace,
+    /// How long the upstream may take until its answer to a passed request begins.
+    pub pass_timeout: Duration,
+}
+
+/// A request's header, and who sent it.
+pub(crate) struct Head<'a> {
+    parts: Parts,
+    fields: Fields,
+    peer: &'a Peer,
+}
+
+impl Service for Proxy {
+    type Body = ReplyBody;
+
+    async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response<ReplyBody> {
+        let started = self.clock.now();
+        let (parts, body) = request.into_parts();
+        let logged = self.access_log.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
+        let fields = scan(&parts.headers);
+        let reply = self.handle(Head { parts, fields, peer }, body).await;
+        self.metrics.requests.increment(reply.handled);
+        if let Some(problem) = reply.problem {
+            self.metrics.refusals.increment(problem);
+        }
+        if let Some((method, uri)) = logged.filter(|_| self.access_log.wants(reply.handled)) {
+            self.access_log.log(&Entry {
+                time: started,
+                method: method.as_str(),
+                path: uri.path(),
+                status: reply.response.status().as_u16(),
+                handled: reply.handled,
+                key: reply.key.as_ref().map(|key| key.to_base64()).as_deref(),
+                problem: reply.problem.map(ProblemKind::name),
+                duration: self.clock.now().since(started),
+            });
+        }
+        reply.response
+    }
+}
+
+impl Proxy {
+    async fn handle(&self, head: Head<'_>, body: Incoming) -> Reply {
+        let handled = match self.admit(&head) {
+            Err(problem) => Err(problem),
+            Ok(()) if self.guard.guards(&head.parts.method) => self.guard(head, body).await,
+            Ok(()) => self.pass(head, body).await,
+        };
+        handled.unwrap_or_else(Reply::from)
+    }
+}

@@ -1,0 +1,101 @@
+//! Makes the request that goes to the upstream out of the one that came.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
+
+use super::Head;
+use crate::message::{Body, Field, clean};
+use crate::upstream::Upstream;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A guarded request, whose body was read whole: it has exactly one `Content-Length`, which we
+/// computed, and asks for nothing that would make the answer fit only this caller's connection.
+pub(super) fn guarded(head: Head<'_>, body: Bytes, upstream: &Upstream) -> Request<Body> {
+    let fields = head.fields;
+    let mut parts = cleaned(head, upstream);
+    let headers = &mut parts.headers;
+    if fields.has(Field::Expect) {
+        headers.remove(header::EXPECT);
+    }
+    if fields.has(Field::Range) {
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
+    if fields.has(Field::Trailer) {
+        headers.remove(header::TRAILER);
+    }
+    // The answer may be replayed to a caller who accepts another coding.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Request::from_parts(parts, body.into())
+}
+
+/// A request that is passed on as it arrives.
+pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request<Body> {
+    let fields = head.fields;
+    let mut parts = cleaned(head, upstream);
+    if fields.has(Field::TransferEncoding) {
+        // It was admitted, so this is what it said. Some methods would lose their body otherwise.
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if fields.has(Field::Expect) {
+        parts.headers.remove(header::EXPECT);
+    }
+    Request::from_parts(parts, body)
+}
+
+/// What every request loses and gets.
+fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
+    let Head { mut parts, fields, peer } = head;
+    let headers = &mut parts.headers;
+    clean(headers, fields);
+    if !fields.has(Field::Host) {
+        let host = match parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => None,
+        };
+        headers.insert(header::HOST, host.unwrap_or_else(|| upstream.authority().clone()));
+    }
+    let version = if parts.version == Version::HTTP_10 { "1.0 oncegate" } else { "1.1 oncegate" };
+    append(headers, header::VIA, &HeaderValue::from_static(version));
+    append(headers, X_FORWARDED_FOR, &peer.forwarded_for);
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static("http"));
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if parts.uri.scheme().is_some() {
+        parts.uri = origin_form(&parts.uri);
+    }
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    parts
+}
+
+/// Adds a value to the end of a list: to its last line, since some read only the first.
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    let mut joined = Vec::new();
+    for line in headers.get_all(&name) {
+        joined.extend_from_slice(line.as_bytes());
+        joined.extend_from_slice(b", ");
+    }
+    let value = if joined.is_empty() {
+        value.clone()
+    } else {
+        joined.extend_from_slice(value.as_bytes());
+        // Two valid values joined by a comma are one.
+        HeaderValue::from_maybe_shared(Bytes::from(joined)).unwrap_or_else(|_| value.clone())
+    };
+    headers.insert(name, value);
+}
+
+fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().cloned();
+    Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}

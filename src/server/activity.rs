@@ -1,0 +1,230 @@
+//! What a connection does at the moment, so that one look a tick can end those that do nothing.
+//!
+//! A timer for each request would cost more than the rest of a replay.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::ServerLimits;
+
+/// How long a tick is. Deadlines are late by up to two of them.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// The connections of one worker, and its clock.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    now: Arc<AtomicU32>,
+    connections: Mutex<Vec<Weak<Activity>>>,
+}
+
+/// What one connection does.
+#[derive(Debug)]
+pub(super) struct Activity {
+    now: Arc<AtomicU32>,
+    phase: AtomicU8,
+    since: AtomicU32,
+    /// When the peer last took something while more is to be written; 0 when nothing is.
+    stalled_since: AtomicU32,
+    order: AtomicU8,
+    ordered: Notify,
+}
+
+/// A request that is being answered: the connection is busy until it is dropped.
+#[derive(Debug)]
+pub(super) struct Serving(Arc<Activity>);
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    /// Answer what was asked, and close.
+    Finish,
+    /// Close now.
+    Close,
+}
+
+const HEAD: u8 = 0;
+const SERVING: u8 = 1;
+const IDLE: u8 = 2;
+
+const NO_ORDER: u8 = 0;
+const FINISH: u8 = 1;
+const CLOSE: u8 = 2;
+
+impl Connections {
+    /// A new connection, from which a header is expected.
+    pub(super) fn add(&self) -> Arc<Activity> {
+        let now = self.now.load(Ordering::Relaxed);
+        let activity = Arc::new(Activity {
+            now: Arc::clone(&self.now),
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU32::new(now),
+            stalled_since: AtomicU32::new(0),
+            order: AtomicU8::new(NO_ORDER),
+            ordered: Notify::new(),
+        });
+        self.connections().push(Arc::downgrade(&activity));
+        activity
+    }
+
+    /// Moves the clock, and closes what has done nothing for too long.
+    pub(super) fn tick(&self, limits: &ServerLimits) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.connections().retain(|connection| {
+            let Some(activity) = connection.upgrade() else { return false };
+            if activity.is_overdue(now, limits) {
+                activity.tell(Order::Close);
+            }
+            true
+        });
+    }
+
+    /// Tells every connection to do something.
+    pub(super) fn tell(&self, order: Order) {
+        for activity in self.connections().iter().filter_map(Weak::upgrade) {
+            activity.tell(order);
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Weak<Activity>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Activity {
+    /// Bytes have come.
+    pub(super) fn received(&self) {
+        if self.phase.load(Ordering::Relaxed) == IDLE {
+            self.enter(HEAD);
+        }
+    }
+
+    /// The peer has taken something, or nothing although more is to be written.
+    pub(super) fn wrote(&self, stalled: bool) {
+        let since = if stalled { self.now().max(1) } else { 0 };
+        let before = self.stalled_since.load(Ordering::Relaxed);
+        if (before == 0) != (since == 0) {
+            self.stalled_since.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// A request has come whole, as far as its header goes.
+    pub(super) fn serve(self: &Arc<Self>) -> Serving {
+        self.enter(SERVING);
+        Serving(Arc::clone(self))
+    }
+
+    /// Waits for an order.
+    pub(super) async fn order(&self) -> Order {
+        loop {
+            match self.order.swap(NO_ORDER, Ordering::AcqRel) {
+                CLOSE => return Order::Close,
+                FINISH => return Order::Finish,
+                _ => self.ordered.notified().await,
+            }
+        }
+    }
+
+    fn tell(&self, order: Order) {
+        let order = match order {
+            Order::Finish => FINISH,
+            Order::Close => CLOSE,
+        };
+        self.order.fetch_max(order, Ordering::AcqRel);
+        self.ordered.notify_one();
+    }
+
+    fn enter(&self, phase: u8) {
+        self.since.store(self.now(), Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn is_overdue(&self, now: u32, limits: &ServerLimits) -> bool {
+        let over = |since: u32, limit: Duration| {
+            TICK * now.saturating_sub(since).saturating_sub(1) >= limit
+        };
+        let stalled_since = self.stalled_since.load(Ordering::Relaxed);
+        if stalled_since != 0 && over(stalled_since, limits.write_timeout) {
+            return true;
+        }
+        let since = self.since.load(Ordering::Relaxed);
+        match self.phase.load(Ordering::Relaxed) {
+            HEAD => over(since, limits.header_timeout),
+            IDLE => over(since, limits.idle_timeout),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.enter(IDLE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ServerLimits = ServerLimits {
+        connections_max: 1,
+        header_bytes_max: 1,
+        headers_max: 1,
+        header_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(2),
+        write_timeout: Duration::from_secs(3),
+    };
+
+    fn ticks_until_closed(connections: &Connections, activity: &Activity) -> Option<u32> {
+        (1..100).find(|_| {
+            connections.tick(&LIMITS);
+            activity.order.load(Ordering::Relaxed) == CLOSE
+        })
+    }
+
+    #[test]
+    fn a_connection_without_a_request_is_closed() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        assert_eq!(ticks_until_closed(&connections, &activity), Some(5));
+    }
+
+    #[test]
+    fn one_that_is_served_is_left_alone_and_then_idle() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        let serving = activity.serve();
+        assert_eq!(ticks_until_closed(&connections, &activity), None);
+        drop(serving);
+        assert_eq!(ticks_until_closed(&connections, &activity), Some(9));
+    }
+
+    #[test]
+    fn the_next_header_has_its_own_deadline() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        drop(activity.serve());
+        activity.received();
+        assert_eq!(ticks_until_closed(&connections, &activity), Some(5));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_closed() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        let _serving = activity.serve();
+        connections.tick(&LIMITS);
+        activity.wrote(true);
+        connections.tick(&LIMITS);
+        activity.wrote(false);
+        assert_eq!(ticks_until_closed(&connections, &activity), None);
+        activity.wrote(true);
+        assert_eq!(ticks_until_closed(&connections, &activity), Some(13));
+    }
+}

@@ -1,0 +1,139 @@
+//! The cache of records that have ended with an answer.
+
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moka::Expiry;
+use moka::future::Cache;
+use moka::notification::RemovalCause;
+use moka::policy::EvictionPolicy;
+
+use crate::clock::{Clock, Timestamp};
+use crate::idempotency::{Record, RecordKey, decode, expiry};
+use crate::telemetry::Metrics;
+
+/// What a kept record takes besides its encoded bytes: its key, and what the cache keeps of it.
+pub(super) const OVERHEAD_BYTES: u64 = 400;
+
+/// What a kept record takes of the store's room.
+pub(super) fn weigh(encoded: &Bytes) -> u64 {
+    encoded.len() as u64 + OVERHEAD_BYTES
+}
+
+/// Encoded records, each until its window ends.
+pub(super) struct Kept {
+    cache: Cache<RecordKey, Bytes, KeyHashes>,
+    /// What all of them weigh. The cache's own sum is right only after its maintenance.
+    bytes: Arc<AtomicU64>,
+}
+
+pub(super) type KeyHashes = BuildHasherDefault<KeyHash>;
+
+/// Takes eight bytes of a record key for its hash: keyed hashes are as good as random, and nobody
+/// outside can choose them.
+#[derive(Default)]
+pub(super) struct KeyHash(u64);
+
+impl Hasher for KeyHash {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length, which the hash of an array begins with.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Lets a record live until its window ends, which began before the record was kept.
+struct UntilExpiry(Clock);
+
+impl Expiry<RecordKey, Bytes> for UntilExpiry {
+    fn expire_after_create(&self, _: &RecordKey, record: &Bytes, _: Instant) -> Option<Duration> {
+        let expires_at = expiry(record).unwrap_or(Timestamp::from_millis(0));
+        // One millisecond more, since a record still counts at its last moment.
+        Some(expires_at.since(self.0.now()) + Duration::from_millis(1))
+    }
+}
+
+impl Kept {
+    pub(super) fn new(capacity: u64, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let removed = Arc::clone(&bytes);
+        let cache = Cache::builder()
+            .max_capacity(capacity)
+            .weigher(|_, record| u32::try_from(weigh(record)).unwrap_or(u32::MAX))
+            // The default policy would drop the newest records, and keep the oldest.
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(UntilExpiry(clock.clone()))
+            .eviction_listener(move |_, record, cause| {
+                removed.fetch_sub(weigh(&record), Ordering::Relaxed);
+                let counts = expiry(&record).is_some_and(|expires_at| expires_at >= clock.now());
+                if cause == RemovalCause::Size && counts {
+                    metrics.evicted_before_expiry.increment();
+                }
+            })
+            .build_with_hasher(KeyHashes::default());
+        Self { cache, bytes }
+    }
+
+    /// The record, if it can be had without waiting.
+    pub(super) fn peek(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
+        // The cache waits only for its maintenance, after it has found the record.
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(self.cache.get(key)).poll(&mut context) {
+            Poll::Ready(encoded) => read(&encoded?, now),
+            Poll::Pending => None,
+        }
+    }
+
+    pub(super) async fn get(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
+        self.cache.get(key).await.and_then(|encoded| read(&encoded, now))
+    }
+
+    pub(super) fn contains(&self, key: &RecordKey) -> bool {
+        self.cache.contains_key(key)
+    }
+
+    pub(super) async fn insert(&self, key: &RecordKey, encoded: Bytes) {
+        self.bytes.fetch_add(weigh(&encoded), Ordering::Relaxed);
+        self.cache.insert(*key, encoded).await;
+    }
+
+    pub(super) async fn remove(&self, key: &RecordKey) {
+        self.cache.invalidate(key).await;
+    }
+
+    pub(super) async fn maintain(&self) {
+        self.cache.run_pending_tasks().await;
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.cache.entry_count()
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The cache holds only what this process has encoded, so that a record is always read.
+fn read(encoded: &Bytes, now: Timestamp) -> Option<Record> {
+    decode(encoded).ok().filter(|record| !record.is_expired(now))
+}

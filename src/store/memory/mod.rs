@@ -1,0 +1,206 @@
+//! Records in this process's memory: ended ones in a cache of limited size, all others in a
+//! table of their own, from which nothing is ever evicted.
+
+mod kept;
+mod marks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::kept::{Kept, OVERHEAD_BYTES};
+use self::marks::{MARK_BYTES, Marks};
+use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
+use crate::clock::Clock;
+use crate::idempotency::{LeaseToken, Record, RecordKey, State, encode};
+use crate::telemetry::Metrics;
+
+/// How a [`MemoryStore`] is limited.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    /// The most bytes that ended records take, with what each takes besides its own.
+    pub bytes_max: u64,
+    /// What happens when there is no room for another.
+    pub when_full: WhenFull,
+    /// The largest answer that is kept: under [`WhenFull::Refuse`], so much room is set aside for
+    /// each operation that runs.
+    pub answer_bytes_max: u64,
+    /// The most records of operations that have not ended, or without an answer.
+    pub marks_max: usize,
+}
+
+/// What happens when there is no room for another record.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WhenFull {
+    /// The record that was not asked for the longest is dropped, and counted as a broken promise
+    /// if its window has not ended.
+    #[default]
+    Evict,
+    /// Requests that would need a record are refused.
+    Refuse,
+}
+
+/// Records in this process's memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Clock,
+    options: MemoryOptions,
+    kept: Kept,
+    marks: Marks,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(options: MemoryOptions, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let capacity = match options.when_full {
+            WhenFull::Evict => options.bytes_max,
+            // The store refuses before the cache would evict.
+            WhenFull::Refuse => u64::MAX,
+        };
+        let kept = Kept::new(capacity, clock.clone(), metrics);
+        let marks = Marks::new();
+        Self { clock, options, kept, marks }
+    }
+
+    async fn find(&self, key: &RecordKey) -> Option<Record> {
+        let now = self.clock.now();
+        // The table first: a record enters the cache before it leaves the table.
+        match self.marks.get(key, now) {
+            Some(mark) => Some(mark),
+            None => self.kept.get(key, now).await,
+        }
+    }
+
+    /// Writes a record where there is none that counts.
+    async fn insert(&self, key: &RecordKey, next: Record) -> Result<Swap, StoreError> {
+        loop {
+            if !self.has_room() {
+                self.marks.sweep(self.clock.now());
+            }
+            match self.marks.insert(key, &next, self.clock.now(), || self.may_insert(key))? {
+                true => return Ok(Swap::Done),
+                false => match self.find(key).await {
+                    Some(found) => return Ok(Swap::Lost(Some(found))),
+                    // What stood in the way has expired since.
+                    None => self.kept.remove(key).await,
+                },
+            }
+        }
+    }
+
+    /// Whether no ended record stands in the way of another; an error if there is no room for it.
+    fn may_insert(&self, key: &RecordKey) -> Result<bool, StoreError> {
+        match (self.kept.contains(key), self.has_room()) {
+            (true, _) => Ok(false),
+            (false, true) => Ok(true),
+            (false, false) => Err(StoreError::Full),
+        }
+    }
+
+    /// Whether there is room for another mark, and for the answer that it may become.
+    fn has_room(&self) -> bool {
+        let marks = self.marks.len();
+        let answers = match self.options.when_full {
+            WhenFull::Evict => 0,
+            WhenFull::Refuse => {
+                let answer = self.options.answer_bytes_max + OVERHEAD_BYTES;
+                (marks as u64 + 1).saturating_mul(answer).saturating_add(self.kept.bytes())
+            }
+        };
+        marks < self.options.marks_max && answers <= self.options.bytes_max
+    }
+
+    /// Replaces the record that shows the token with one that has an answer.
+    async fn settle(&self, key: &RecordKey, token: LeaseToken, next: &Record) -> Settled {
+        let encoded = self.fitting(next)?;
+        // From here on nobody can change the mark, and whoever finds it waits.
+        let Some(settling) = self.marks.begin_settling(key, token) else {
+            return Ok(Swap::Lost(self.find(key).await));
+        };
+        self.kept.insert(key, encoded).await;
+        self.marks.replace(key, settling, None);
+        Ok(Swap::Done)
+    }
+
+    /// The record encoded, if the store can hold it at all.
+    fn fitting(&self, record: &Record) -> Result<Bytes, StoreError> {
+        let encoded = encode(record);
+        match kept::weigh(&encoded) <= self.options.bytes_max.min(u64::from(u32::MAX)) {
+            true => Ok(encoded),
+            false => Err(StoreError::TooLarge),
+        }
+    }
+
+    /// Removes the ended record that shows the token.
+    async fn forget(&self, key: &RecordKey, token: LeaseToken) -> Swap {
+        match self.find(key).await {
+            Some(found) if found.token == token && is_completed(&found) => {
+                self.kept.remove(key).await;
+                Swap::Done
+            }
+            found => Swap::Lost(found),
+        }
+    }
+}
+
+type Settled = Result<Swap, StoreError>;
+
+fn is_completed(record: &Record) -> bool {
+    matches!(record.state, State::Completed { .. })
+}
+
+impl Store for MemoryStore {
+    fn peek(&self, key: &RecordKey) -> Option<Record> {
+        self.kept.peek(key, self.clock.now())
+    }
+
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        Box::pin(async { Ok(self.find(key).await) })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        expected: Expected,
+        next: Option<Record>,
+    ) -> StoreFuture<'a, Swap> {
+        Box::pin(async move {
+            match (expected, next) {
+                (Expected::Absent, Some(next)) => self.insert(key, next).await,
+                (Expected::Absent, None) => Ok(match self.find(key).await {
+                    None => Swap::Done,
+                    found => Swap::Lost(found),
+                }),
+                (Expected::HeldBy(token), Some(next)) if is_completed(&next) => {
+                    self.settle(key, token, &next).await
+                }
+                (Expected::HeldBy(token), next) => {
+                    let forgets = next.is_none();
+                    Ok(match self.marks.replace(key, token, next) {
+                        true => Swap::Done,
+                        false if forgets => self.forget(key, token).await,
+                        false => Swap::Lost(self.find(key).await),
+                    })
+                }
+            }
+        })
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    fn maintain(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.marks.sweep(self.clock.now());
+            self.kept.maintain().await;
+            Ok(())
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        let marks = self.marks.len() as u64;
+        Usage { records: self.kept.len() + marks, bytes: self.kept.bytes() + marks * MARK_BYTES }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where records outlive a request: one trait with one atomic operation.
+
+mod memory;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use memory::{MemoryOptions, MemoryStore, WhenFull};
+
+use crate::idempotency::{LeaseToken, Record, RecordKey};
+
+/// A map of records that changes only by comparing first.
+///
+/// Claiming a key, renewing a lease, settling, releasing and taking over are five uses of
+/// [`Store::swap`], so that a store has one thing to get right.
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The record of an operation that has ended, if this process has it at hand.
+    ///
+    /// It never waits, and it may know less than [`Store::load`].
+    fn peek(&self, key: &RecordKey) -> Option<Record>;
+
+    /// The record with this key.
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>>;
+
+    /// Replaces the record with `next`, or removes it, if it is what was expected; atomic.
+    ///
+    /// # Cancel safety
+    ///
+    /// A swap that is dropped may have happened or not.
+    fn swap<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        expected: Expected,
+        next: Option<Record>,
+    ) -> StoreFuture<'a, Swap>;
+
+    /// How long a claim counts without being renewed; nothing if it lives as long as the process.
+    fn lease(&self) -> Option<Duration>;
+
+    /// Does what the store has put off; called about once a second.
+    fn maintain(&self) -> StoreFuture<'_, ()>;
+
+    /// How much the store holds.
+    fn usage(&self) -> Usage;
+}
+
+/// What a store's operation returns in time.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What a swap expects to find.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expected {
+    /// No record that still counts.
+    Absent,
+    /// A record with this token.
+    HeldBy(LeaseToken),
+}
+
+/// How a swap ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Swap {
+    /// The record was as expected, and has been replaced.
+    Done,
+    /// It was another, which is here, and nothing has changed.
+    Lost(Option<Record>),
+}
+
+/// Why a store has not done what it was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StoreError {
+    /// It holds as much as it may.
+    #[error("the store is full")]
+    Full,
+    /// The record is larger than the store.
+    #[error("the record is larger than the store")]
+    TooLarge,
+    /// It could not be asked, or has not answered in time.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// Records.
+    pub records: u64,
+    /// Bytes, with what each record takes besides its own.
+    pub bytes: u64,
+}

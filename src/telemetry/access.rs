@@ -1,0 +1,158 @@
+//! The access log: one JSON line on stdout for each request, without keys, bodies, credentials
+//! or queries.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use super::metrics::{Handled, Label, Metrics};
+use crate::clock::Timestamp;
+
+/// The most lines that may wait to be written.
+const LINES_MAX: usize = 4096;
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Selection {
+    /// None.
+    Off,
+    /// Those that got another's answer, were refused, or failed.
+    #[default]
+    Duplicates,
+    /// All.
+    All,
+}
+
+/// Where the access log's lines go; a clone writes to the same place.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    selection: Selection,
+    lines: Option<SyncSender<Vec<u8>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is logged of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// When it came.
+    pub time: Timestamp,
+    /// Its method.
+    pub method: &'a str,
+    /// Its path, without the query.
+    pub path: &'a str,
+    /// The status of its answer.
+    pub status: u16,
+    /// What became of it.
+    pub handled: Handled,
+    /// The `Duplicate-Key` of its record, if it has one.
+    pub key: Option<&'a str>,
+    /// The name of the problem that it was told of, if any.
+    pub problem: Option<&'a str>,
+    /// How long it took until its answer began.
+    pub duration: Duration,
+}
+
+impl AccessLog {
+    /// Starts the access log, with a thread that writes it.
+    pub fn start(selection: Selection, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let lines = match selection {
+            Selection::Off => None,
+            Selection::Duplicates | Selection::All => {
+                let (sender, receiver) = sync_channel(LINES_MAX);
+                thread::Builder::new().name("access-log".into()).spawn(move || write(&receiver))?;
+                Some(sender)
+            }
+        };
+        Ok(Self { selection, lines, metrics })
+    }
+
+    /// Whether any request is logged.
+    pub fn is_on(&self) -> bool {
+        self.selection != Selection::Off
+    }
+
+    /// Whether a request of which this became is logged.
+    pub fn wants(&self, handled: Handled) -> bool {
+        match (self.selection, handled) {
+            (Selection::Off, _) => false,
+            (Selection::All, _) => true,
+            (Selection::Duplicates, Handled::Executed | Handled::Passed) => false,
+            (
+                Selection::Duplicates,
+                Handled::Replayed | Handled::Collapsed | Handled::Refused | Handled::Failed,
+            ) => true,
+        }
+    }
+
+    /// Logs a request. Never waits: a line that finds no room is dropped and counted.
+    pub fn log(&self, entry: &Entry<'_>) {
+        let Some(lines) = &self.lines else { return };
+        match lines.try_send(entry.to_line()) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.metrics.access_log_dropped.increment();
+            }
+        }
+    }
+}
+
+impl Entry<'_> {
+    fn to_line(self) -> Vec<u8> {
+        let mut line = serde_json::json!({
+            "time": humantime::format_rfc3339_millis(self.time.as_system_time()).to_string(),
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "outcome": self.handled.name(),
+            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+        });
+        if let Some(key) = self.key {
+            line["duplicate_key"] = key.into();
+        }
+        if let Some(problem) = self.problem {
+            line["problem"] = problem.into();
+        }
+        let mut line = line.to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+}
+
+fn write(lines: &Receiver<Vec<u8>>) {
+    let mut stdout = io::BufWriter::new(io::stdout());
+    while let Ok(line) = lines.recv() {
+        let batch = std::iter::once(line).chain(lines.try_iter());
+        let written = batch.map(|line| stdout.write_all(&line)).all(|result| result.is_ok());
+        if !(written && stdout.flush().is_ok()) {
+            tracing::error!("the access log ends: stdout cannot be written to");
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_whatever_the_path_holds() {
+        let entry = Entry {
+            time: Timestamp::from_millis(1_700_000_000_000),
+            method: "POST",
+            path: "/a\"\u{1b}[31m",
+            status: 200,
+            handled: Handled::Replayed,
+            key: Some("a2V5"),
+            problem: None,
+            duration: Duration::from_millis(7),
+        };
+        let line = String::from_utf8(entry.to_line()).unwrap();
+        assert!(line.ends_with("}\n") && !line.contains('\u{1b}'));
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["path"], "/a\"\u{1b}[31m");
+        assert_eq!(json["time"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(json["outcome"], "replayed");
+    }
+}

@@ -1,0 +1,11 @@
+//! What is counted and logged.
+
+mod access;
+mod log;
+mod metrics;
+
+pub use access::{AccessLog, Entry, Selection};
+pub use log::{Format, start_log};
+pub use metrics::{
+    Counter, Counters, Handled, Label, Metrics, StoreOperation, UnknownCause, Unprotected,
+};

@@ -1,0 +1,66 @@
+//! The body of an answer, which gives its connection back when it has come whole.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+
+use super::Shared;
+use crate::message::{Body, BodyError};
+
+/// The body of an answer of the upstream's.
+///
+/// Dropped before its end, it closes its connection: what is left of the answer must never be
+/// taken for another.
+#[derive(Debug)]
+pub struct AnswerBody {
+    body: Incoming,
+    connection: Option<(SendRequest<Body>, Arc<Shared>)>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(body: Incoming, connection: SendRequest<Body>, shared: Arc<Shared>) -> Self {
+        let mut answer = Self { body, connection: Some((connection, shared)) };
+        if answer.body.is_end_stream() {
+            answer.give_back();
+        }
+        answer
+    }
+
+    fn give_back(&mut self) {
+        if let Some((connection, shared)) = self.connection.take() {
+            shared.pool.put(connection);
+        }
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = ready!(pin!(&mut self.body).poll_frame(cx));
+        match &next {
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Ok(_)) | None => self.give_back(),
+            // The connection goes with what broke it.
+            Some(Err(_)) => self.connection = None,
+        }
+        Poll::Ready(next.map(|frame| frame.map_err(BodyError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
