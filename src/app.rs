@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,8 +35,7 @@ const BODY_GRACE: Duration = Duration::from_secs(5);
 /// The largest content that a compressed request is decoded to.
 const DECODED_BYTES_MAX: usize = 32 << 20;
 
-/// The largest header section that an answer may have, and the most lines.
-const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
+/// The most header lines that an answer may have.
 const ANSWER_HEADERS_MAX: usize = 200;
 
 /// A part of the store's room may go to records that have no answer, at so many bytes each.
@@ -51,6 +51,7 @@ pub struct App {
     server: Server,
     shutdown: ShutdownHandle,
     drain_timeout: Duration,
+    access_log: Option<JoinHandle<()>>,
 }
 
 /// Why an instance was not started, or did not end well.
@@ -86,12 +87,13 @@ impl App {
         let store: Arc<dyn Store> =
             Arc::new(memory_store(settings, clock.clone(), Arc::clone(&metrics)));
         let engine = engine(settings, &store, &clock, &metrics)?;
+        let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
         let proxy = ProxyParts {
             guard: Arc::new(guard(settings)?),
             engine: engine.clone(),
             budget: Budget::new(settings.limits.buffered_bytes_max),
             tunnels: Arc::new(Semaphore::new(settings.limits.connections_max)),
-            access_log: AccessLog::start(settings.access_log, Arc::clone(&metrics))?,
+            access_log,
             clock,
             metrics: Arc::clone(&metrics),
             settings: settings.clone(),
@@ -114,7 +116,7 @@ impl App {
             },
         )?;
         let drain_timeout = settings.drain_timeout;
-        Ok(Self { address, engine, metrics, server, shutdown, drain_timeout })
+        Ok(Self { address, engine, metrics, server, shutdown, drain_timeout, access_log: writer })
     }
 
     /// The address that it listens at; its port is never 0.
@@ -145,7 +147,7 @@ impl App {
         runtime: &tokio::runtime::Runtime,
         mut signals: Signals,
     ) -> Result<(), AppError> {
-        let Self { engine, metrics, server, shutdown, drain_timeout, .. } = self;
+        let Self { engine, metrics, server, shutdown, drain_timeout, access_log, .. } = self;
         shutdown.advance(Stage::Draining);
         let (ended, end) = tokio::sync::oneshot::channel();
         let waiting = std::thread::Builder::new().name("drain".into()).spawn(move || {
@@ -167,6 +169,11 @@ impl App {
         }
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
+        }
+        if let Some(access_log) = access_log
+            && access_log.join().is_err()
+        {
+            tracing::error!("the access log was not written to its end");
         }
         log_totals(&metrics);
         result
@@ -194,7 +201,7 @@ impl ProxyParts {
             connect_timeout: upstream.connect_timeout,
             idle_timeout: upstream.idle_timeout,
             idle_max: UPSTREAM_IDLE_MAX,
-            header_bytes_max: ANSWER_HEADER_BYTES_MAX,
+            header_bytes_max: Settings::ANSWER_HEADER_BYTES_MAX,
             headers_max: ANSWER_HEADERS_MAX,
         };
         let metrics = Arc::clone(&self.metrics);
@@ -267,7 +274,7 @@ fn memory_store(settings: &Settings, clock: Clock, metrics: Arc<Metrics>) -> Mem
     let options = MemoryOptions {
         bytes_max: settings.store.bytes_max,
         when_full: settings.store.when_full,
-        answer_bytes_max: settings.guard.response_bytes_max as u64 + ANSWER_HEADER_BYTES_MAX as u64,
+        answer_bytes_max: settings.answer_bytes_max(),
         marks_max: usize::try_from(marks).unwrap_or(usize::MAX),
     };
     MemoryStore::new(options, clock, metrics)

@@ -2,10 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use oncegate::app::App;
 use oncegate::cli::{Cli, Command, RunArgs};
 use oncegate::telemetry::start_log;
+
+/// Records live for a day among buffers that live for a millisecond: an allocator that keeps sizes
+/// apart does not let them pin each other's pages, and is faster besides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
@@ -17,6 +23,9 @@ fn run(arguments: &RunArgs) -> ExitCode {
     let (format, level) = arguments.log();
     start_log(format, level);
     let settings = arguments.settings();
+    if let Err(contradiction) = settings.check() {
+        Cli::command().error(ErrorKind::ValueValidation, contradiction).exit();
+    }
     let app = match App::start(&settings) {
         Ok(app) => app,
         Err(error) => {

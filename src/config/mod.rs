@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub use units::{Bytes, UnitError, parse_bytes, parse_duration};
 
-use crate::store::WhenFull;
+use crate::store::{RECORD_BYTES, WhenFull};
 use crate::telemetry::Selection;
 use crate::upstream::Endpoint;
 
@@ -30,6 +30,44 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How much may happen at a time.
     pub limits: Limits,
+}
+
+/// Settings that contradict each other.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Contradiction {
+    /// A store that refuses rather than evicts has no room for even one answer.
+    #[error(
+        "a store of {bytes_max} bytes that refuses when it is full has no room for one answer of \
+         {answer_bytes} bytes, header included; give it more, or keep smaller answers"
+    )]
+    StoreTooSmall {
+        /// The room of the store.
+        bytes_max: u64,
+        /// The room that one answer may take.
+        answer_bytes: u64,
+    },
+}
+
+impl Settings {
+    /// The largest header section that an answer may have, in bytes.
+    pub const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
+
+    /// The room that an answer may take, header included.
+    pub fn answer_bytes_max(&self) -> u64 {
+        self.guard.response_bytes_max as u64 + Self::ANSWER_HEADER_BYTES_MAX as u64
+    }
+
+    /// Finds the settings that contradict each other.
+    pub fn check(&self) -> Result<(), Contradiction> {
+        let StoreSettings { bytes_max, when_full } = self.store;
+        let answer_bytes = self.answer_bytes_max() + RECORD_BYTES;
+        match when_full {
+            WhenFull::Refuse if bytes_max < answer_bytes => {
+                Err(Contradiction::StoreTooSmall { bytes_max, answer_bytes })
+            }
+            WhenFull::Evict | WhenFull::Refuse => Ok(()),
+        }
+    }
 }
 
 /// The service that an instance stands before.

@@ -49,6 +49,11 @@ impl<'a> Authority<'a> {
 
     /// Reads a host with an optional port.
     pub fn parse(value: &'a [u8]) -> Result<Self, AuthorityError> {
+        if is_canonical(value)
+            && let Ok(text) = std::str::from_utf8(value)
+        {
+            return Ok(Self(Cow::Borrowed(text)));
+        }
         let text = std::str::from_utf8(value).map_err(|_| AuthorityError::Malformed)?;
         let (host, port) = split(text).ok_or(AuthorityError::Malformed)?;
         let well_formed = !host.is_empty()
@@ -73,6 +78,21 @@ impl<'a> Authority<'a> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a value is surely in its one spelling, as most are.
+fn is_canonical(value: &[u8]) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let host = value.iter().position(|byte| !is_plain(byte)).unwrap_or(value.len());
+    let (host, port) = value.split_at(host);
+    let is_port = match port {
+        [] => true,
+        [b':', port @ ..] => {
+            !port.is_empty() && port != b"80" && port.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    is_port && host.last().is_some_and(|last| *last != b'.')
 }
 
 /// Splits a host from its port; an address in brackets may itself hold colons.

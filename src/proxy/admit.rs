@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, Version, header};
 
 use super::{Head, Proxy};
-use crate::message::{Authority, Field, Problem, ProblemKind, check_nominations};
+use crate::message::{Field, Problem, ProblemKind, check_nominations};
 
 impl Proxy {
     pub(super) fn admit(&self, head: &Head<'_>) -> Result<(), Problem> {
@@ -14,8 +14,6 @@ impl Proxy {
             return Err(Problem::new(ProblemKind::NotImplemented, detail));
         }
         self.admit_size(head)?;
-        Authority::of(&parts.uri, &parts.headers, parts.version)
-            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
         if fields.has(Field::TransferEncoding) {
             admit_coding(&parts.headers)?;
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
@@ -13,9 +12,9 @@ use super::reply::{About, Reply};
 use super::{Head, Proxy, outbound};
 use crate::idempotency::{Identity, Outcome};
 use crate::message::{
-    Authority, Body, Field, Oversize, Problem, ProblemKind, Read, ReadError, read,
+    Authority, Body, Field, Fields, Oversize, Problem, ProblemKind, Read, ReadError, read,
 };
-use crate::policy::{Chosen, Guard, Identified};
+use crate::policy::{Chosen, Identified};
 use crate::telemetry::Unprotected;
 
 /// Bodies over this size are hashed where they do not hold up other connections.
@@ -26,27 +25,32 @@ const INFLATED_INLINE_BYTES_MAX: usize = 8 * 1024;
 
 impl Proxy {
     pub(super) async fn guard(&self, head: Head<'_>, body: Incoming) -> Result<Reply, Problem> {
+        let authority = head.authority()?;
         let chosen = self
             .guard
             .choose(&head.parts.headers)
             .map_err(|error| Problem::new(ProblemKind::KeyMalformed, error.to_string()))?;
         let Some(chosen) = chosen else { return self.pass_on(head, Body::Incoming(body)).await };
         let bytes_max = self.guard.request_bytes_max;
-        let Read { bytes, reservation } =
-            match read(body, bytes_max, &self.budget, &self.limits.pace).await {
-                Ok(read) => read,
-                Err(ReadError::TooLarge(oversize)) => {
-                    return self.oversize(&chosen, head, *oversize).await;
-                }
-                Err(error) => return Err(unread(&error)),
-            };
-        let (head, bytes, identified) = self.identify(chosen, head, bytes).await?;
+        let read = match read(body, bytes_max, &self.budget, &self.limits.pace).await {
+            Ok(read) => read,
+            Err(ReadError::TooLarge(oversize)) => {
+                return Box::pin(self.oversize(&chosen, head, *oversize)).await;
+            }
+            Err(error) => return Err(unread(&error)),
+        };
+        let (head, identified) = if read.bytes.len() <= inline_bytes_max(head.fields) {
+            let identified = self.guard.identify(&chosen, &authority, &head.parts, &read.bytes);
+            (head, identified)
+        } else {
+            Box::pin(self.identify_apart(chosen, head, read.bytes.clone())).await?
+        };
         let about = About { key: identified.identity.key, caller: identified.caller };
         if let Some(outcome) = self.engine.recall(&identified.identity, &self.guard.terms) {
             return Ok(self.reply(about, outcome, None));
         }
-        let read = Read { bytes, reservation };
-        Ok(self.run(head, read, identified.identity, about).await)
+        // Boxed, so that a replay does not carry the room for it about.
+        Ok(Box::pin(self.run(head, read, identified.identity, about)).await)
     }
 
     async fn run(&self, head: Head<'_>, read: Read, identity: Identity, about: About) -> Reply {
@@ -69,29 +73,27 @@ impl Proxy {
         self.reply(about, outcome, streamed)
     }
 
-    /// Finds out who asks for what; a body that would take long is hashed in another thread.
-    async fn identify<'a>(
+    /// Finds out who asks for what in another thread, since hashing the body takes long.
+    async fn identify_apart<'a>(
         &self,
         chosen: Chosen,
         head: Head<'a>,
         bytes: Bytes,
-    ) -> Result<(Head<'a>, Bytes, Identified), Problem> {
+    ) -> Result<(Head<'a>, Identified), Problem> {
         let Head { parts, fields, peer } = head;
-        let inline_bytes_max = match fields.has(Field::ContentEncoding) {
-            true => INFLATED_INLINE_BYTES_MAX,
-            false => HASHED_INLINE_BYTES_MAX,
-        };
         let guard = Arc::clone(&self.guard);
-        let inline = bytes.len() <= inline_bytes_max;
-        let identify = move || (identify(&guard, &chosen, &parts, &bytes), parts, bytes);
-        let (identified, parts, bytes) = if inline {
-            identify()
-        } else {
-            tokio::task::spawn_blocking(identify).await.map_err(|_| {
-                Problem::new(ProblemKind::Busy, "the body could not be hashed; try again later")
-            })?
+        let identify = move || {
+            let authority = Authority::of(&parts.uri, &parts.headers, parts.version);
+            let identified =
+                authority.map(|authority| guard.identify(&chosen, &authority, &parts, &bytes));
+            (identified, parts)
         };
-        Ok((Head { parts, fields, peer }, bytes, identified?))
+        let (identified, parts) = tokio::task::spawn_blocking(identify).await.map_err(|_| {
+            Problem::new(ProblemKind::Busy, "the body could not be hashed; try again later")
+        })?;
+        let identified =
+            identified.map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
+        Ok((Head { parts, fields, peer }, identified))
     }
 
     /// What becomes of a request that is too large to be protected: with a key of the caller's,
@@ -120,15 +122,12 @@ impl Proxy {
     }
 }
 
-fn identify(
-    guard: &Guard,
-    chosen: &Chosen,
-    parts: &Parts,
-    bytes: &[u8],
-) -> Result<Identified, Problem> {
-    let authority = Authority::of(&parts.uri, &parts.headers, parts.version)
-        .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
-    Ok(guard.identify(chosen, &authority, parts, bytes))
+/// How large a body may be to be hashed at once.
+fn inline_bytes_max(fields: Fields) -> usize {
+    match fields.has(Field::ContentEncoding) {
+        true => INFLATED_INLINE_BYTES_MAX,
+        false => HASHED_INLINE_BYTES_MAX,
+    }
 }
 
 fn unread(error: &ReadError) -> Problem {

@@ -22,7 +22,7 @@ pub use self::body::{ReplyBody, Streamed};
 use self::reply::Reply;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::{Budget, Fields, Pace, ProblemKind, scan};
+use crate::message::{Authority, Budget, Fields, Pace, Problem, ProblemKind, scan};
 use crate::policy::Guard;
 use crate::server::{Peer, Service};
 use crate::telemetry::{AccessLog, Entry, Metrics};
@@ -97,6 +97,14 @@ impl Service for Proxy {
             });
         }
         reply.response
+    }
+}
+
+impl Head<'_> {
+    /// The host that the request is for, in one spelling.
+    fn authority(&self) -> Result<Authority<'_>, Problem> {
+        Authority::of(&self.parts.uri, &self.parts.headers, self.parts.version)
+            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) fn guarded(head: Head<'_>, body: Bytes, upstream: &Upstream) -> Reque
     if fields.has(Field::Expect) {
         headers.remove(header::EXPECT);
     }
+    if fields.has(Field::Age) {
+        headers.remove(header::AGE);
+    }
     if fields.has(Field::Range) {
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);

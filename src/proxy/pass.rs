@@ -14,6 +14,7 @@ use crate::telemetry::Handled;
 impl Proxy {
     /// Passes a request on that is not guarded.
     pub(super) async fn pass(&self, head: Head<'_>, body: Incoming) -> Result<Reply, Problem> {
+        head.authority()?;
         if head.fields.has(Field::Upgrade) && Self::may_tunnel(&head) {
             return self.tunnel(head, body).await;
         }

@@ -2,7 +2,7 @@
 //!
 //! A timer for each request would cost more than the rest of a replay.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use super::ServerLimits;
 
 /// How long a tick is. Deadlines are late by up to two of them.
 pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// How many ticks lie between two looks whether the peer of a served request is gone.
+const PROBE_TICKS: u32 = 2;
 
 /// The connections of one worker, and its clock.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(super) struct Activity {
     since: AtomicU32,
     /// When the peer last took something while more is to be written; 0 when nothing is.
     stalled_since: AtomicU32,
+    /// Whether the socket is to be asked if the peer is gone.
+    probe: AtomicBool,
     order: AtomicU8,
     ordered: Notify,
 }
@@ -39,6 +44,8 @@ pub(super) struct Serving(Arc<Activity>);
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
+    /// Look whether the peer is gone.
+    Probe,
     /// Answer what was asked, and close.
     Finish,
     /// Close now.
@@ -50,8 +57,9 @@ const SERVING: u8 = 1;
 const IDLE: u8 = 2;
 
 const NO_ORDER: u8 = 0;
-const FINISH: u8 = 1;
-const CLOSE: u8 = 2;
+const PROBE: u8 = 1;
+const FINISH: u8 = 2;
+const CLOSE: u8 = 3;
 
 impl Connections {
     /// A new connection, from which a header is expected.
@@ -62,6 +70,7 @@ impl Connections {
             phase: AtomicU8::new(HEAD),
             since: AtomicU32::new(now),
             stalled_since: AtomicU32::new(0),
+            probe: AtomicBool::new(false),
             order: AtomicU8::new(NO_ORDER),
             ordered: Notify::new(),
         });
@@ -76,6 +85,9 @@ impl Connections {
             let Some(activity) = connection.upgrade() else { return false };
             if activity.is_overdue(now, limits) {
                 activity.tell(Order::Close);
+            } else if activity.is_due_for_probe(now) {
+                activity.probe.store(true, Ordering::Relaxed);
+                activity.tell(Order::Probe);
             }
             true
         });
@@ -122,6 +134,7 @@ impl Activity {
             match self.order.swap(NO_ORDER, Ordering::AcqRel) {
                 CLOSE => return Order::Close,
                 FINISH => return Order::Finish,
+                PROBE => return Order::Probe,
                 _ => self.ordered.notified().await,
             }
         }
@@ -129,6 +142,7 @@ impl Activity {
 
     fn tell(&self, order: Order) {
         let order = match order {
+            Order::Probe => PROBE,
             Order::Finish => FINISH,
             Order::Close => CLOSE,
         };
@@ -143,6 +157,20 @@ impl Activity {
 
     fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
+    }
+
+    /// Whether the socket is to be asked now; takes the request back.
+    pub(super) fn takes_probe(&self) -> bool {
+        self.probe.load(Ordering::Relaxed) && self.probe.swap(false, Ordering::Relaxed)
+    }
+
+    /// While a request is served, nothing is read that would tell that its peer has reset the
+    /// connection: the socket is asked every few ticks.
+    fn is_due_for_probe(&self, now: u32) -> bool {
+        let served = now.saturating_sub(self.since.load(Ordering::Relaxed));
+        self.phase.load(Ordering::Relaxed) == SERVING
+            && served != 0
+            && served.is_multiple_of(PROBE_TICKS)
     }
 
     fn is_overdue(&self, now: u32, limits: &ServerLimits) -> bool {

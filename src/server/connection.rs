@@ -54,6 +54,8 @@ pub(super) async fn serve<S: Service>(
                 return;
             }
             order = activity.order() => match order {
+                // Polling the connection asks the socket.
+                Order::Probe => {}
                 Order::Finish => connection.as_mut().graceful_shutdown(),
                 Order::Close => return,
             }

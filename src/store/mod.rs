@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use memory::{MemoryOptions, MemoryStore, WhenFull};
+pub use memory::{MemoryOptions, MemoryStore, RECORD_BYTES, WhenFull};
 
 use crate::idempotency::{LeaseToken, Record, RecordKey};
 
@@ -17,7 +17,7 @@ use crate::idempotency::{LeaseToken, Record, RecordKey};
 pub trait Store: Debug + Send + Sync + 'static {
     /// The record of an operation that has ended, if this process has it at hand.
     ///
-    /// It never waits, and it may know less than [`Store::load`].
+    /// It never waits, and it may know less than [`Store::load`]; the record may have expired.
     fn peek(&self, key: &RecordKey) -> Option<Record>;
 
     /// The record with this key.

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::metrics::{Handled, Label, Metrics};
@@ -55,17 +55,20 @@ pub struct Entry<'a> {
 }
 
 impl AccessLog {
-    /// Starts the access log, with a thread that writes it.
-    pub fn start(selection: Selection, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let lines = match selection {
-            Selection::Off => None,
+    /// Starts the access log, with a thread that writes it until the last clone is gone.
+    pub fn start(
+        selection: Selection,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, Option<JoinHandle<()>>)> {
+        let (lines, writer) = match selection {
+            Selection::Off => (None, None),
             Selection::Duplicates | Selection::All => {
                 let (sender, receiver) = sync_channel(LINES_MAX);
-                thread::Builder::new().name("access-log".into()).spawn(move || write(&receiver))?;
-                Some(sender)
+                let thread = thread::Builder::new().name("access-log".into());
+                (Some(sender), Some(thread.spawn(move || write(&receiver))?))
             }
         };
-        Ok(Self { selection, lines, metrics })
+        Ok((Self { selection, lines, metrics }, writer))
     }
 
     /// Whether any request is logged.

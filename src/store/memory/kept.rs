@@ -18,12 +18,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::idempotency::{Record, RecordKey, decode, expiry};
 use crate::telemetry::Metrics;
 
-/// What a kept record takes besides its encoded bytes: its key, and what the cache keeps of it.
-pub(super) const OVERHEAD_BYTES: u64 = 400;
+/// What a kept record takes besides its answer, in bytes: its key, its own fields, and what the
+/// cache keeps of it.
+pub const RECORD_BYTES: u64 = 450;
 
 /// What a kept record takes of the store's room.
 pub(super) fn weigh(encoded: &Bytes) -> u64 {
-    encoded.len() as u64 + OVERHEAD_BYTES
+    encoded.len() as u64 + RECORD_BYTES
 }
 
 /// Encoded records, each until its window ends.
@@ -88,11 +89,13 @@ impl Kept {
     }
 
     /// The record, if it can be had without waiting.
-    pub(super) fn peek(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
+    ///
+    /// It may have expired since the cache looked at its clock.
+    pub(super) fn peek(&self, key: &RecordKey) -> Option<Record> {
         // The cache waits only for its maintenance, after it has found the record.
         let mut context = Context::from_waker(Waker::noop());
         match pin!(self.cache.get(key)).poll(&mut context) {
-            Poll::Ready(encoded) => read(&encoded?, now),
+            Poll::Ready(encoded) => decode(&encoded?).ok(),
             Poll::Pending => None,
         }
     }

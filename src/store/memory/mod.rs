@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::kept::{Kept, OVERHEAD_BYTES};
+use self::kept::Kept;
+pub use self::kept::RECORD_BYTES;
 use self::marks::{MARK_BYTES, Marks};
 use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
 use crate::clock::Clock;
@@ -104,7 +105,7 @@ impl MemoryStore {
         let answers = match self.options.when_full {
             WhenFull::Evict => 0,
             WhenFull::Refuse => {
-                let answer = self.options.answer_bytes_max + OVERHEAD_BYTES;
+                let answer = self.options.answer_bytes_max + RECORD_BYTES;
                 (marks as u64 + 1).saturating_mul(answer).saturating_add(self.kept.bytes())
             }
         };
@@ -152,7 +153,7 @@ fn is_completed(record: &Record) -> bool {
 
 impl Store for MemoryStore {
     fn peek(&self, key: &RecordKey) -> Option<Record> {
-        self.kept.peek(key, self.clock.now())
+        self.kept.peek(key)
     }
 
     fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
