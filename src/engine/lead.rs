@@ -1,7 +1,7 @@
 //! What a leader does: claim, work, settle, land.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -101,8 +101,7 @@ impl Shared {
         F: Future<Output = Attempt>,
     {
         let deadline = Instant::now() + terms.timeout;
-        let work = pin!(async { work().await });
-        let mut work = Unpanicking(work);
+        let mut work = Unpanicking(Box::pin(async { work().await }));
         match timeout_at(deadline, lease.keep_while(&mut work)).await {
             Ok(attempt) => {
                 let landing = self.settle(&mut lease, attempt, terms).await;
@@ -215,7 +214,7 @@ const fn cause(broken: Broken) -> UnknownCause {
 /// Work whose panic is an unknown outcome: it may have been sent by then.
 struct Unpanicking<F>(F);
 
-impl<F: Future<Output = Attempt>> Future for Unpanicking<Pin<&mut F>> {
+impl<F: Future<Output = Attempt>> Future for Unpanicking<Pin<Box<F>>> {
     type Output = Attempt;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Attempt> {

@@ -15,8 +15,8 @@ const COMPLETED: u8 = 1;
 const UNREPLAYABLE: u8 = 2;
 const INDETERMINATE: u8 = 3;
 
-/// version (1) · state (1) · fingerprint (32) · token (8) · expiry (8), then the lease's end (8)
-/// or the time of keeping (8) and the answer.
+/// version (1) · state (1) · fingerprint (32) · token (8) · expiry (8), then the end of the
+/// lease (8), or the time of keeping (8) and the answer.
 const COMMON: usize = 1 + 1 + Fingerprint::LENGTH + 8 + 8;
 
 /// Why bytes are not a record.

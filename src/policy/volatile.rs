@@ -3,9 +3,8 @@
 /// Volatile headers by their whole names, in alphabetical order, with the reason beside the group.
 ///
 /// Not here, because they change what is asked for: `Content-Type`, the conditional headers
-/// (`If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`), `Prefer`, `Origin` and
-/// `X-HTTP-Method-Override`. Credentials are left out of the checksum, too, since the record key
-/// covers them as the caller.
+/// (`If-Match` and the like), `Prefer`, `Origin` and `X-HTTP-Method-Override`. Credentials are left
+/// out of the checksum, too, since the record key covers them as the caller.
 const NAMES: &[&str] = &[
     "accept",                     // what the client likes; proxies rewrite these
     "accept-charset",             //

@@ -55,7 +55,8 @@ impl Proxy {
 
     async fn run(&self, head: Head<'_>, read: Read, identity: Identity, about: About) -> Reply {
         let (stream, streamed) = oneshot::channel();
-        let exchange = Exchange {
+        // Boxed, since starting a task moves what it is given several times.
+        let exchange = Box::new(Exchange {
             upstream: self.upstream.clone(),
             request: outbound::guarded(head, read.bytes, &self.upstream),
             response_bytes_max: self.guard.response_bytes_max,
@@ -63,7 +64,7 @@ impl Proxy {
             stream,
             linger: self.guard.terms.linger,
             clock: self.clock.clone(),
-        };
+        });
         let work = move || exchange.attempt();
         let outcome = self.engine.run(identity, self.guard.terms, work).await;
         let streamed = match outcome {

@@ -168,7 +168,8 @@ pub(super) fn failed(failure: Failure) -> Problem {
         ),
         Failure::Broken(Broken::Malformed) => (
             UpstreamBroken,
-            "the upstream's answer is not valid HTTP; whether the request was executed is not known",
+            "the upstream's answer is not valid HTTP; \
+             whether the request was executed is not known",
             "http_protocol_error",
         ),
         Failure::Broken(Broken::Abandoned) => (

@@ -7,7 +7,6 @@ mod shutdown;
 mod socket;
 mod worker;
 
-use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,11 +17,12 @@ use hyper::body::Incoming;
 pub use self::listener::{BindError, Listeners};
 pub use self::shutdown::{Shutdown, ShutdownHandle, Stage};
 pub use self::worker::{Server, ServerError, ServerOptions};
+use crate::message::BodyError;
 
 /// What serves requests: an asynchronous function from a request to an answer.
 pub trait Service: Send + Sync + 'static {
     /// The body of its answers.
-    type Body: http_body::Body<Data = Bytes, Error: StdError + Send + Sync> + Send + Unpin + 'static;
+    type Body: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static;
 
     /// Answers a request.
     fn call(

@@ -56,7 +56,9 @@ pub trait Label: Copy + Eq + 'static {
 }
 
 macro_rules! labels {
-    ($(#[$doc:meta])* $label:ident { $($(#[$value_doc:meta])* $value:ident = $name:literal,)+ }) => {
+    ($(#[$doc:meta])* $label:ident {
+        $($(#[$value_doc:meta])* $value:ident = $name:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum $label { $($(#[$value_doc])* $value,)+ }

@@ -1,0 +1,103 @@
+//! Hosts: one spelling for each, nothing that is not one, and no request that names two.
+
+use std::net::Ipv6Addr;
+
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
+use oncegate::message::{Authority, AuthorityError};
+
+/// Takes the input first as the value of a Host field; then, line by line, as the target and the
+/// Host fields of a request.
+pub fn run(data: &[u8]) {
+    match Authority::parse(data) {
+        Ok(authority) => accepted(data, authority.as_str()),
+        Err(error) => {
+            assert_eq!(error, AuthorityError::Malformed);
+            assert!(!is_plain(data));
+            assert_eq!(canonical(&data.to_ascii_uppercase()), None);
+        }
+    }
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let target = lines.next().unwrap_or_default();
+    let hosts = lines.filter_map(|line| HeaderValue::from_bytes(line.trim_ascii()).ok());
+    if let Ok(uri) = Uri::try_from(target) {
+        request(&uri, &hosts.take(3).collect::<Vec<_>>());
+    }
+}
+
+fn accepted(value: &[u8], found: &str) {
+    let same = |spelling: &str| assert_eq!(canonical(spelling.as_bytes()).as_deref(), Some(found));
+    assert!(value.is_ascii() && !value.iter().any(|byte| b"@/?#,\\\"<> \t".contains(byte)));
+    assert!(!found.is_empty() && !found.bytes().any(|byte| byte.is_ascii_uppercase()));
+    same(found);
+    same(&found.to_ascii_uppercase());
+    assert_eq!(canonical(&value.to_ascii_uppercase()).as_deref(), Some(found));
+    let bracketed = found.ends_with(']') && found.starts_with('[');
+    match found.rsplit_once(':').filter(|_| !bracketed) {
+        None => {
+            same(&format!("{found}:80"));
+            same(&format!("{found}:"));
+            let other = format!("{found}:8080");
+            assert_eq!(canonical(other.as_bytes()), Some(other));
+            if !bracketed {
+                same(&format!("{found}."));
+                same(&format!("{found}.:80"));
+            }
+        }
+        Some((host, port)) => {
+            assert!(port != "80" && !port.is_empty());
+            assert!(port.bytes().all(|byte| byte.is_ascii_digit()));
+            assert_eq!(canonical(host.as_bytes()).as_deref(), Some(host));
+            if !host.ends_with(']') {
+                same(&format!("{host}.:{port}"));
+            }
+        }
+    }
+}
+
+fn request(uri: &Uri, hosts: &[HeaderValue]) {
+    let mut headers = HeaderMap::new();
+    for host in hosts {
+        headers.append(header::HOST, host.clone());
+    }
+    let target = uri.authority().map(|target| canonical(target.as_str().as_bytes()));
+    let host = hosts.first().map(|host| canonical(host.as_bytes()));
+    for version in [Version::HTTP_10, Version::HTTP_11] {
+        let found = Authority::of(uri, &headers, version);
+        let found = found.map(|authority| authority.as_str().to_owned());
+        match (&host, &target) {
+            _ if hosts.len() > 1 => assert!(found.is_err()),
+            (Some(None), _) | (_, Some(None)) => {
+                assert_eq!(found, Err(AuthorityError::Malformed));
+            }
+            (Some(Some(host)), Some(Some(target))) if host != target => {
+                assert_eq!(found, Err(AuthorityError::Mismatch));
+            }
+            (Some(Some(host)), _) => assert_eq!(found.as_ref(), Ok(host)),
+            (None, _) if version == Version::HTTP_11 => {
+                assert_eq!(found, Err(AuthorityError::Missing));
+            }
+            (None, Some(Some(target))) => assert_eq!(found.as_ref(), Ok(target)),
+            (None, None) => assert_eq!(found.as_deref(), Ok("")),
+        }
+    }
+}
+
+fn canonical(value: &[u8]) -> Option<String> {
+    Authority::parse(value).ok().map(|authority| authority.as_str().to_owned())
+}
+
+/// Whether the value is beyond doubt a host with an optional port.
+fn is_plain(value: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(value) else { return false };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if is_port(port) && !port.is_empty() => (host, port),
+        _ => (text, ""),
+    };
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return is_port(port) && inner.parse::<Ipv6Addr>().is_ok();
+    }
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_letter);
+    host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
+}

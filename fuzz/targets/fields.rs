@@ -1,0 +1,154 @@
+//! Hop-by-hop cleaning: what belongs to the connection goes, and nothing else; and a request that
+//! would lose by it what it asks for is refused.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use oncegate::message::{Field, check_nominations, clean, scan};
+
+use crate::lines;
+
+/// Fields that one hop alone may see, and those with which this proxy marks what it has done.
+const DROPPED: [&str; 13] = [
+    "connection",
+    "duplicate-key",
+    "duplicate-protection",
+    "duplicate-request",
+    "http2-settings",
+    "idempotent-replayed",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that no `Connection` line of a request may name; the last two are those on which the
+/// guard of this target depends.
+const UNNAMEABLE: [&str; 10] = [
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "forwarded",
+    "host",
+    "transfer-encoding",
+    "idempotency-key",
+    "x-api-key",
+];
+
+const SCANNED: [(Field, &[&str]); 14] = [
+    (Field::AcceptEncoding, &["accept-encoding"]),
+    (Field::Age, &["age"]),
+    (Field::Connection, &["connection"]),
+    (Field::ContentEncoding, &["content-encoding"]),
+    (Field::ContentLength, &["content-length"]),
+    (Field::Date, &["date"]),
+    (
+        Field::Duplicate,
+        &["duplicate-key", "duplicate-protection", "duplicate-request", "idempotent-replayed"],
+    ),
+    (Field::Expect, &["expect"]),
+    (
+        Field::HopByHop,
+        &[
+            "http2-settings",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "proxy-connection",
+            "te",
+        ],
+    ),
+    (Field::Host, &["host"]),
+    (Field::Range, &["if-range", "range"]),
+    (Field::Trailer, &["trailer"]),
+    (Field::TransferEncoding, &["transfer-encoding"]),
+    (Field::Upgrade, &["upgrade"]),
+];
+
+/// Takes the input as the header lines of a request, and of an answer.
+pub fn run(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for (_, name, value) in lines::fields(data).take(64) {
+        headers.append(name, value);
+    }
+    scanned(&headers);
+    let nominated = nominated(&headers);
+    checked(&headers, &nominated);
+    let cleaned = cleaned(headers.clone());
+    assert_eq!(cleaned, expected(&headers, &nominated));
+    // There is nothing left to clean, and it does not matter how the nominations were written.
+    assert_eq!(self::cleaned(cleaned.clone()), cleaned);
+    assert_eq!(self::cleaned(respelled(&headers)), cleaned);
+}
+
+fn scanned(headers: &HeaderMap) {
+    let fields = scan(headers);
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    assert_eq!(fields.bytes, bytes.sum::<usize>());
+    for (field, names) in SCANNED {
+        let there = names.iter().any(|name| headers.contains_key(*name));
+        assert_eq!(fields.has(field), there, "{field:?}");
+    }
+}
+
+fn checked(headers: &HeaderMap, nominated: &[HeaderName]) {
+    let refused = |name: &HeaderName| {
+        UNNAMEABLE.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+    };
+    for headers in [headers.clone(), respelled(headers)] {
+        let is_key = |name: &HeaderName| name == "idempotency-key" || name == "x-api-key";
+        match check_nominations(&headers, scan(&headers), is_key) {
+            Ok(()) => assert!(!nominated.iter().any(refused), "{nominated:?}"),
+            Err(error) => assert!(nominated.contains(&error.0) && refused(&error.0), "{error}"),
+        }
+    }
+}
+
+fn cleaned(mut headers: HeaderMap) -> HeaderMap {
+    let fields = scan(&headers);
+    clean(&mut headers, fields);
+    headers
+}
+
+/// What must be left: all lines of every other field, in their order.
+fn expected(headers: &HeaderMap, nominated: &[HeaderName]) -> HeaderMap {
+    let mut left = HeaderMap::new();
+    for (name, value) in headers {
+        let framing = name == header::CONTENT_LENGTH;
+        if !DROPPED.contains(&name.as_str()) && (framing || !nominated.contains(name)) {
+            left.append(name, value.clone());
+        }
+    }
+    left
+}
+
+/// The fields that the `Connection` lines name, whether they are there or not. `close`,
+/// `keep-alive` and `upgrade` are options of the connection.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut nominated = Vec::new();
+    for line in headers.get_all(header::CONNECTION) {
+        for element in String::from_utf8_lossy(line.as_bytes()).split(',') {
+            let name = element.trim_matches([' ', '\t']).to_ascii_lowercase();
+            if !matches!(name.as_str(), "close" | "keep-alive" | "upgrade") {
+                nominated.extend(name.parse::<HeaderName>());
+            }
+        }
+    }
+    nominated
+}
+
+/// The same header with one `Connection` line instead of several, in capital letters, and with
+/// empty elements.
+fn respelled(headers: &HeaderMap) -> HeaderMap {
+    let mut respelled = headers.clone();
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let joined = lines.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b",,\t"[..]);
+    if headers.contains_key(header::CONNECTION) {
+        let joined = [b" ,", &joined[..], b", "].concat().to_ascii_uppercase();
+        respelled.insert(header::CONNECTION, HeaderValue::from_bytes(&joined).unwrap());
+    }
+    respelled
+}
