@@ -81,7 +81,7 @@ impl Proxy {
         head: Head<'a>,
         bytes: Bytes,
     ) -> Result<(Head<'a>, Identified), Problem> {
-        let Head { parts, fields, peer } = head;
+        let Head { parts, fields, caller } = head;
         let guard = Arc::clone(&self.guard);
         let identify = move || {
             let authority = Authority::of(&parts.uri, &parts.headers, parts.version);
@@ -94,7 +94,7 @@ impl Proxy {
         })?;
         let identified =
             identified.map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
-        Ok((Head { parts, fields, peer }, identified))
+        Ok((Head { parts, fields, caller }, identified))
     }
 
     /// What becomes of a request that is too large to be protected: with a key of the caller's,

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::message::{Authority, Budget, Fields, Pace, Problem, ProblemKind, scan};
 use crate::policy::Guard;
-use crate::server::{Peer, Service};
+use crate::server::{Caller, Service};
 use crate::telemetry::{AccessLog, Entry, Metrics};
 use crate::upstream::Upstream;
 
@@ -68,18 +68,18 @@ pub struct ProxyLimits {
 pub(crate) struct Head<'a> {
     parts: Parts,
     fields: Fields,
-    peer: &'a Peer,
+    caller: &'a Caller,
 }
 
 impl Service for Proxy {
     type Body = ReplyBody;
 
-    async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response<ReplyBody> {
+    async fn call(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
         let started = self.clock.now();
         let (parts, body) = request.into_parts();
         let logged = self.access_log.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let fields = scan(&parts.headers);
-        let reply = self.handle(Head { parts, fields, peer }, body).await;
+        let reply = self.handle(Head { parts, fields, caller }, body).await;
         self.metrics.requests.increment(reply.handled);
         if let Some(problem) = reply.problem {
             self.metrics.refusals.increment(problem);

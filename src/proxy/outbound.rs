@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header};
 
 use super::Head;
-use crate::message::{Body, Field, clean};
+use crate::message::{Body, Field, clean, scan};
+use crate::server::Interim;
 use crate::upstream::Upstream;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,6 +18,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// computed, and asks for nothing that would make the answer fit only this caller's connection.
 pub(super) fn guarded(head: Head<'_>, body: Bytes, upstream: &Upstream) -> Request<Body> {
     let fields = head.fields;
+    let interim = interim(&head);
     let mut parts = cleaned(head, upstream);
     let headers = &mut parts.headers;
     if fields.has(Field::Expect) {
@@ -35,12 +37,13 @@ pub(super) fn guarded(head: Head<'_>, body: Bytes, upstream: &Upstream) -> Reque
     // The answer may be replayed to a caller who accepts another coding.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    Request::from_parts(parts, body.into())
+    listening(Request::from_parts(parts, body.into()), interim)
 }
 
 /// A request that is passed on as it arrives.
 pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request<Body> {
     let fields = head.fields;
+    let interim = interim(&head);
     let mut parts = cleaned(head, upstream);
     if fields.has(Field::TransferEncoding) {
         // It was admitted, so this is what it said. Some methods would lose their body otherwise.
@@ -49,12 +52,33 @@ pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request
     if fields.has(Field::Expect) {
         parts.headers.remove(header::EXPECT);
     }
-    Request::from_parts(parts, body)
+    listening(Request::from_parts(parts, body), interim)
+}
+
+/// How interim answers reach the caller; HTTP/1.0 has none (RFC 9110, section 15.2).
+fn interim(head: &Head<'_>) -> Option<Interim> {
+    (head.parts.version == Version::HTTP_11).then(|| head.caller.interim.clone())
+}
+
+/// Lets interim answers go on to the caller: they are not part of what is kept. `100 Continue` is
+/// ours to say, and `101` ends the exchange.
+fn listening(mut request: Request<Body>, interim: Option<Interim>) -> Request<Body> {
+    if let Some(interim) = interim {
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() != StatusCode::CONTINUE {
+                let mut headers = answer.headers().clone();
+                let fields = scan(&headers);
+                clean(&mut headers, fields);
+                interim.send(answer.status(), &headers);
+            }
+        });
+    }
+    request
 }
 
 /// What every request loses and gets.
 fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
-    let Head { mut parts, fields, peer } = head;
+    let Head { mut parts, fields, caller } = head;
     let headers = &mut parts.headers;
     clean(headers, fields);
     if !fields.has(Field::Host) {
@@ -66,7 +90,7 @@ fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
     }
     let version = if parts.version == Version::HTTP_10 { "1.0 oncegate" } else { "1.1 oncegate" };
     append(headers, header::VIA, &HeaderValue::from_static(version));
-    append(headers, X_FORWARDED_FOR, &peer.forwarded_for);
+    append(headers, X_FORWARDED_FOR, &caller.peer.forwarded_for);
     headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static("http"));
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()

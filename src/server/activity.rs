@@ -33,6 +33,11 @@ pub(super) struct Activity {
     stalled_since: AtomicU32,
     /// Whether the socket is to be asked if the peer is gone.
     probe: AtomicBool,
+    /// The number of the request that is served, and another one once its answer has begun.
+    request: AtomicU32,
+    /// Interim answers to it that are to be written.
+    interim: Mutex<Vec<u8>>,
+    has_interim: AtomicBool,
     order: AtomicU8,
     ordered: Notify,
 }
@@ -44,7 +49,7 @@ pub(super) struct Serving(Arc<Activity>);
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
-    /// Look whether the peer is gone.
+    /// Look whether the peer is gone, and write what interim answers there are.
     Probe,
     /// Answer what was asked, and close.
     Finish,
@@ -71,6 +76,9 @@ impl Connections {
             since: AtomicU32::new(now),
             stalled_since: AtomicU32::new(0),
             probe: AtomicBool::new(false),
+            request: AtomicU32::new(0),
+            interim: Mutex::default(),
+            has_interim: AtomicBool::new(false),
             order: AtomicU8::new(NO_ORDER),
             ordered: Notify::new(),
         });
@@ -125,7 +133,43 @@ impl Activity {
     /// A request has come whole, as far as its header goes.
     pub(super) fn serve(self: &Arc<Self>) -> Serving {
         self.enter(SERVING);
+        self.request.fetch_add(1, Ordering::Relaxed);
         Serving(Arc::clone(self))
+    }
+
+    /// The final answer begins: no interim one may follow.
+    pub(super) fn begin_answer(&self) {
+        self.request.fetch_add(1, Ordering::Relaxed);
+        if self.has_interim.swap(false, Ordering::Relaxed) {
+            self.interim().clear();
+        }
+    }
+
+    /// The number of the request that is served.
+    pub(super) fn request(&self) -> u32 {
+        self.request.load(Ordering::Relaxed)
+    }
+
+    /// Gives an interim answer to the socket, unless too many wait.
+    pub(super) fn send_interim(&self, answer: &[u8], waiting_bytes_max: usize) {
+        let mut interim = self.interim();
+        if interim.len() + answer.len() <= waiting_bytes_max {
+            interim.extend_from_slice(answer);
+            self.has_interim.store(true, Ordering::Relaxed);
+            drop(interim);
+            self.tell(Order::Probe);
+        }
+    }
+
+    /// Takes the interim answers that are to be written.
+    pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
+        let has_interim = self.has_interim.load(Ordering::Relaxed)
+            && self.has_interim.swap(false, Ordering::Relaxed);
+        has_interim.then(|| std::mem::take(&mut *self.interim()))
+    }
+
+    fn interim(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for an order.

@@ -12,8 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Order, Serving};
+use super::interim::Interim;
 use super::socket::Socket;
-use super::{Peer, ServerLimits, Service};
+use super::{Caller, Peer, ServerLimits, Service};
 
 /// The least size of a buffer that hyper takes.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -30,9 +31,11 @@ pub(super) async fn serve<S: Service>(
     let busy = Arc::clone(&activity);
     let answer = service_fn(move |request| {
         let serving = busy.serve();
-        let (service, peer) = (Arc::clone(&service), peer.clone());
+        let caller = Caller { peer: peer.clone(), interim: Interim::new(&busy) };
+        let (service, busy) = (Arc::clone(&service), Arc::clone(&busy));
         async move {
-            let response = service.call(request, &peer).await;
+            let response = service.call(request, &caller).await;
+            busy.begin_answer();
             Ok::<_, Infallible>(response.map(|body| Answering { body, _serving: serving }))
         }
     });

@@ -2,6 +2,7 @@
 
 mod activity;
 mod connection;
+mod interim;
 mod listener;
 mod shutdown;
 mod socket;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
+pub use self::interim::Interim;
 pub use self::listener::{BindError, Listeners};
 pub use self::shutdown::{Shutdown, ShutdownHandle, Stage};
 pub use self::worker::{Server, ServerError, ServerOptions};
@@ -28,8 +30,17 @@ pub trait Service: Send + Sync + 'static {
     fn call(
         &self,
         request: Request<Incoming>,
-        peer: &Peer,
+        caller: &Caller,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Who has sent a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
+    /// How interim answers reach it.
+    pub interim: Interim,
 }
 
 /// Who is at the other end of a connection.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -21,6 +22,8 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Socket<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// What is left of interim answers that are being written.
+    interim: Bytes,
     closing: Closing,
 }
 
@@ -37,7 +40,7 @@ enum Closing {
 
 impl<S> Socket<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, closing: Closing::Open }
+        Self { stream, activity, interim: Bytes::new(), closing: Closing::Open }
     }
 }
 
@@ -53,12 +56,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
+impl Socket<TcpStream> {
+    /// Writes the rest of interim answers, before anything else may be written.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            self.activity.wrote(written.is_pending());
+            self.interim.advance(ready!(written)?);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncWrite for Socket<TcpStream> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.activity.wrote(written.is_pending());
         written
@@ -69,6 +85,7 @@ impl AsyncWrite for Socket<TcpStream> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.activity.wrote(written.is_pending());
         written
@@ -84,6 +101,13 @@ impl AsyncWrite for Socket<TcpStream> {
         {
             return Poll::Ready(Err(error));
         }
+        // hyper flushes when all that it had to write has gone: no answer is cut in two.
+        if self.interim.is_empty()
+            && let Some(interim) = self.activity.take_interim()
+        {
+            self.interim = interim.into();
+        }
+        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
