@@ -78,7 +78,7 @@ fn variations_of_authority_hold() {
 
 #[test]
 fn variations_of_coding_hold() {
-    vary("coding", coding::run, 1024);
+    vary("coding", coding::run, 2048);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn variations_of_fields_hold() {
 
 #[test]
 fn variations_of_identity_hold() {
-    vary("identity", identity::run, 512);
+    vary("identity", identity::run, 2048);
 }
 
 #[test]

@@ -89,7 +89,10 @@ fn canonical(value: &[u8]) -> Option<String> {
 /// Whether the value is beyond doubt a host with an optional port.
 fn is_plain(value: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(value) else { return false };
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && (port.is_empty() || port.parse::<u16>().is_ok())
+    };
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if is_port(port) && !port.is_empty() => (host, port),
         _ => (text, ""),

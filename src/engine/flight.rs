@@ -218,7 +218,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Part, Secret};
+    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Part, Purpose, Secret};
 
     const LIMITS: EngineLimits =
         EngineLimits { flights_max: 2, waiters_max: 3, waiters_per_key_max: 2 };
@@ -292,8 +292,8 @@ mod tests {
         let flights = Arc::new(Flights::new(LIMITS));
         let _leader = lead(&flights, 1);
         let secret = Secret::from_bytes([7; 32]);
-        let fingerprint =
-            FingerprintBuilder::new(&secret, None, None).finish(secret.hash(b"other"));
+        let fingerprint = FingerprintBuilder::new(&secret, None, None)
+            .finish(secret.hash(Purpose::Content, b"other"));
         let refusal = flights.join(&Identity { fingerprint, ..identity(1) }).err();
         assert_eq!(refusal, Some(Refusal::KeyReused(Part::Body)));
     }

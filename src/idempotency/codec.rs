@@ -107,12 +107,12 @@ fn take_time(rest: &mut &[u8]) -> Result<Timestamp, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Secret};
+    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Purpose, Secret};
 
     fn record(state: State) -> Record {
         let secret = Secret::from_bytes([7; 32]);
-        let fingerprint =
-            FingerprintBuilder::new(&secret, Some("a"), None).finish(secret.hash(b"body"));
+        let fingerprint = FingerprintBuilder::new(&secret, Some("a"), None)
+            .finish(secret.hash(Purpose::Content, b"body"));
         let expires_at = Timestamp::from_millis(0x0102_0304_0506_0708);
         Record { fingerprint, token: LeaseToken(0x1122_3344_5566_7788), expires_at, state }
     }

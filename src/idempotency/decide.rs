@@ -86,7 +86,7 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Part, Secret};
+    use crate::idempotency::{AnswerBuilder, FingerprintBuilder, Part, Purpose, Secret};
 
     const NOW: Timestamp = Timestamp::from_millis(1000);
     const LATER: Timestamp = Timestamp::from_millis(1001);
@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn another_fingerprint_is_refused_whatever_the_state() {
         let secret = Secret::from_bytes([7; 32]);
-        let other = FingerprintBuilder::new(&secret, None, None).finish(secret.hash(b"x"));
+        let other = FingerprintBuilder::new(&secret, None, None)
+            .finish(secret.hash(Purpose::Content, b"x"));
         for state in [
             State::Completed { answer: answer(), kept_at: EARLIER },
             State::Unreplayable,

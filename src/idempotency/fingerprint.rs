@@ -1,6 +1,6 @@
 //! Fingerprints: what must not change under one key.
 
-use super::key::Secret;
+use super::key::{Purpose, Secret};
 
 /// A keyed hash of what a request asked for besides its key.
 ///
@@ -99,7 +99,7 @@ impl FingerprintBuilder {
 
 fn short(secret: &Secret, part: Option<&[u8]>) -> [u8; 8] {
     part.map_or([0; 8], |part| {
-        let hash = secret.hash(part);
+        let hash = secret.hash(Purpose::Content, part);
         std::array::from_fn(|index| hash.as_bytes()[index])
     })
 }
@@ -111,7 +111,7 @@ mod tests {
     fn of(query: Option<&str>, content_type: Option<&str>, body: &str) -> Fingerprint {
         let secret = Secret::from_bytes([7; 32]);
         FingerprintBuilder::new(&secret, query, content_type.map(str::as_bytes))
-            .finish(secret.hash(body.as_bytes()))
+            .finish(secret.hash(Purpose::Content, body.as_bytes()))
     }
 
     #[test]

@@ -36,7 +36,20 @@ pub enum KeyError {
 
 /// What keys the hashes of one store, so that nobody outside can compute them.
 #[derive(Clone)]
-pub struct Secret([u8; 32]);
+pub struct Secret([[u8; 32]; Purpose::COUNT]);
+
+/// What a hash is for: hashes for one use tell nothing about those for another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// The key of a record.
+    RecordKey,
+    /// A checksum that stands for a key.
+    Checksum,
+    /// What a request says.
+    Content,
+    /// A body that could not be decoded.
+    Undecoded,
+}
 
 /// Whether a request says whose it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,23 +132,29 @@ impl Secret {
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        Ok(Self::from_bytes(bytes))
     }
 
     /// A given secret.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let purposes =
+            [Purpose::RecordKey, Purpose::Checksum, Purpose::Content, Purpose::Undecoded];
+        Self(purposes.map(|purpose| *blake3::keyed_hash(&bytes, &[purpose as u8]).as_bytes()))
     }
 
     /// A hasher whose hashes only holders of the secret can repeat.
-    pub fn hasher(&self) -> blake3::Hasher {
-        blake3::Hasher::new_keyed(&self.0)
+    pub fn hasher(&self, purpose: Purpose) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.0[purpose as usize])
     }
 
     /// A hash that only holders of the secret can repeat.
-    pub fn hash(&self, bytes: &[u8]) -> blake3::Hash {
-        blake3::keyed_hash(&self.0, bytes)
+    pub fn hash(&self, purpose: Purpose, bytes: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.0[purpose as usize], bytes)
     }
+}
+
+impl Purpose {
+    const COUNT: usize = 4;
 }
 
 impl fmt::Debug for Secret {
@@ -197,7 +216,7 @@ impl RecordKeyBuilder {
         self.parts.push(b'k');
         self.part(source.as_bytes());
         self.part(key);
-        (RecordKey(*secret.hash(&self.parts).as_bytes()), self.caller)
+        (RecordKey(*secret.hash(Purpose::RecordKey, &self.parts).as_bytes()), self.caller)
     }
 
     fn part(&mut self, part: &[u8]) {

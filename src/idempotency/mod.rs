@@ -13,7 +13,9 @@ pub use answer::{Answer, AnswerBuilder, Line};
 pub use codec::{CodecError, decode, encode, expiry};
 pub use decide::{Decision, OnUnknown, Terms, decide};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, Part};
-pub use key::{Caller, IdempotencyKey, KeyError, RecordKey, RecordKeyBuilder, Scope, Secret};
+pub use key::{
+    Caller, IdempotencyKey, KeyError, Purpose, RecordKey, RecordKeyBuilder, Scope, Secret,
+};
 pub use outcome::{Attempt, Broken, Failure, Limit, Outcome, Provenance, Refusal, Unreachable};
 pub use record::{LeaseToken, Record, State, TokenSource};
 

@@ -56,22 +56,15 @@ impl<'a> Authority<'a> {
         }
         let text = std::str::from_utf8(value).map_err(|_| AuthorityError::Malformed)?;
         let (host, port) = split(text).ok_or(AuthorityError::Malformed)?;
-        let well_formed = !host.is_empty()
-            && host.bytes().all(is_host)
-            && port.bytes().all(|byte| byte.is_ascii_digit());
-        if !well_formed {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() || host.ends_with('.') || !host.bytes().all(is_host) {
             return Err(AuthorityError::Malformed);
         }
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let canonical = match port {
-            "" | "80" => host,
-            _ if text.len() == host.len() + 1 + port.len() => text,
-            _ => return Ok(Self(format!("{}:{port}", host.to_ascii_lowercase()).into())),
-        };
-        if canonical.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Ok(Self(canonical.to_ascii_lowercase().into()));
-        }
-        Ok(Self(Cow::Borrowed(canonical)))
+        let host = host.to_ascii_lowercase();
+        Ok(Self(Cow::Owned(match parse_port(port)? {
+            None | Some(80) => host,
+            Some(port) => format!("{host}:{port}"),
+        })))
     }
 
     /// The canonical spelling.
@@ -88,7 +81,9 @@ fn is_canonical(value: &[u8]) -> bool {
     let is_port = match port {
         [] => true,
         [b':', port @ ..] => {
-            !port.is_empty() && port != b"80" && port.iter().all(u8::is_ascii_digit)
+            matches!(port, [b'1'..=b'9', rest @ ..] if rest.len() <= 3)
+                && port != b"80"
+                && port.iter().all(u8::is_ascii_digit)
         }
         _ => false,
     };
@@ -108,6 +103,17 @@ fn split(text: &str) -> Option<(&str, &str)> {
         Some((_, port)) if port.contains(':') => None,
         Some(parts) => Some(parts),
         None => Some((text, "")),
+    }
+}
+
+/// Reads a port; an empty one is the default (RFC 3986, section 3.2.3).
+fn parse_port(port: &str) -> Result<Option<u16>, AuthorityError> {
+    match port {
+        "" => Ok(None),
+        port if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse().map(Some).map_err(|_| AuthorityError::Malformed)
+        }
+        _ => Err(AuthorityError::Malformed),
     }
 }
 
@@ -133,6 +139,8 @@ mod tests {
             check(spelling, Ok("api.example"));
         }
         check("api.example:8080", Ok("api.example:8080"));
+        check("api.example:08080", Ok("api.example:8080"));
+        check("api.example:65535", Ok("api.example:65535"));
         check("API.example.:8080", Ok("api.example:8080"));
         check("[::1]:8080", Ok("[::1]:8080"));
         check("[::1]", Ok("[::1]"));
@@ -141,8 +149,10 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_malformed() {
-        for value in ["", ":80", "a b", "a,b", "a/b", "u@a", "a:b", "::1", "[::1", "[::1]x", "a#b"]
-        {
+        for value in [
+            "", ":80", ".", ".:8080", "a..", "a:65536", "a:+1", "a b", "a,b", "a/b", "u@a", "a:b",
+            "::1", "[::1", "[::1]x", "a#b",
+        ] {
             check(value, Err(AuthorityError::Malformed));
         }
     }

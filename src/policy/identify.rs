@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{Guard, is_volatile};
 use crate::idempotency::{
-    Caller, Fingerprint, FingerprintBuilder, IdempotencyKey, Identity, KeyError, RecordKeyBuilder,
-    Scope,
+    Caller, Fingerprint, FingerprintBuilder, IdempotencyKey, Identity, KeyError, Purpose,
+    RecordKeyBuilder, Scope,
 };
 use crate::message::{Authority, Coding};
 
@@ -116,8 +116,8 @@ impl Guard {
     }
 
     fn fingerprint(&self, head: &Parts, body: &[u8]) -> Fingerprint {
-        let content_type = head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-        FingerprintBuilder::new(&self.secret, head.uri.query(), content_type)
+        let content_type = content_type(&head.headers);
+        FingerprintBuilder::new(&self.secret, head.uri.query(), content_type.as_deref())
             .finish(self.hash_body(head, body))
     }
 
@@ -144,16 +144,16 @@ impl Guard {
             part(value.as_bytes());
         }
         parts.extend_from_slice(self.hash_body(head, body).as_bytes());
-        self.secret.hash(&parts)
+        self.secret.hash(Purpose::Checksum, &parts)
     }
 
     /// A hash of what the body says, whether it was compressed or not.
     fn hash_body(&self, head: &Parts, body: &[u8]) -> blake3::Hash {
         let coding = Coding::of(&head.headers);
         if coding == Coding::Identity {
-            return self.secret.hash(body);
+            return self.secret.hash(Purpose::Content, body);
         }
-        let mut hasher = self.secret.hasher();
+        let mut hasher = self.secret.hasher(Purpose::Content);
         let decoded = coding.decode(body, self.decoded_bytes_max, &mut |piece| {
             hasher.update(piece);
         });
@@ -163,14 +163,20 @@ impl Guard {
         }
     }
 
-    /// A hash of a body as it was sent, and of the coding that it was said to have: it differs
-    /// from that of every decoded body, since it is a hash of a hash and more.
+    /// A hash of a body as it was sent, and of the coding that it was said to have.
     fn hash_undecoded(&self, head: &Parts, body: &[u8]) -> blake3::Hash {
-        let mut parts = self.secret.hash(body).as_bytes().to_vec();
+        let mut parts = self.secret.hash(Purpose::Undecoded, body).as_bytes().to_vec();
         for value in head.headers.get_all(header::CONTENT_ENCODING) {
             parts.extend_from_slice(&(value.len() as u64).to_le_bytes());
             parts.extend_from_slice(value.as_bytes());
         }
-        self.secret.hash(&parts)
+        self.secret.hash(Purpose::Undecoded, &parts)
     }
+}
+
+/// All that the content type says; a second line should not be there, but some servers read it.
+fn content_type(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    let mut lines = headers.get_all(header::CONTENT_TYPE).iter().map(http::HeaderValue::as_bytes);
+    let first = lines.next()?;
+    Some(lines.fold(Cow::Borrowed(first), |all, line| [&*all, b"\n", line].concat().into()))
 }

@@ -1,8 +1,7 @@
 //! What is passed on and what is not, in both directions, and over which connections.
 
 use crate::support::{
-    Answer, How, Origin, Peer, Proxy, Reply, Request, assert_executed, assert_problem,
-    assert_replay, client, gzip, none_connected_to,
+    Answer, How, Origin, Peer, Proxy, Reply, Request, assert_executed, assert_replay, client, gzip,
 };
 
 /// The values of these fields, each field's in their order.

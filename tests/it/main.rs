@@ -21,6 +21,7 @@ mod hangup;
 mod harness;
 mod hosts;
 mod identity;
+mod interim;
 mod keys;
 mod limits;
 mod platform;

@@ -1,0 +1,222 @@
+//! The engine over the memory store, with work that ends in every way.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use oncegate::clock::{Clock, Timestamp};
+use oncegate::engine::{Engine, EngineLimits};
+use oncegate::idempotency::{
+    Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnUnknown, Outcome,
+    Provenance, RecordKey, Refusal, Terms, Unreachable,
+};
+use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
+use oncegate::telemetry::Metrics;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+const IDENTITY: Identity =
+    Identity { key: RecordKey::from_bytes([1; 32]), fingerprint: Fingerprint::COVERED };
+
+const TERMS: Terms = Terms {
+    window: Duration::from_secs(3600),
+    wait: Duration::from_secs(60),
+    timeout: Duration::from_secs(300),
+    linger: Duration::from_secs(600),
+    on_unknown: OnUnknown::Hold,
+};
+
+/// An engine whose clock moves with tokio's.
+fn engine(bytes_max: u64) -> Engine {
+    let started = Instant::now();
+    let clock = Clock::from_fn(move || Timestamp::from_millis(1).after(started.elapsed()));
+    let metrics = Arc::new(Metrics::default());
+    let options = MemoryOptions {
+        bytes_max,
+        when_full: WhenFull::Evict,
+        answer_bytes_max: 1024,
+        marks_max: 100,
+    };
+    let store = Arc::new(MemoryStore::new(options, clock.clone(), Arc::clone(&metrics)));
+    let limits = EngineLimits { flights_max: 10, waiters_max: 10, waiters_per_key_max: 10 };
+    Engine::new(store, limits, clock, metrics, 1)
+}
+
+fn answer(body: &[u8]) -> Answer {
+    AnswerBuilder::new(201).finish(body.len(), [body])
+}
+
+/// What a repeat gets whose work would be noticed.
+async fn repeat(engine: &Engine) -> Outcome {
+    if let Some(outcome) = engine.recall(&IDENTITY, &TERMS) {
+        return outcome;
+    }
+    engine.run(IDENTITY, TERMS, || async { Attempt::Keep(answer(b"executed again")) }).await
+}
+
+#[track_caller]
+fn assert_unknown(outcome: &Outcome) {
+    assert!(matches!(outcome, Outcome::Refused(Refusal::OutcomeUnknown)), "{outcome:?}");
+}
+
+#[track_caller]
+fn assert_answer(outcome: &Outcome, body: &[u8], expected: Provenance) {
+    match outcome {
+        Outcome::Answered { answer, provenance, .. } => {
+            assert_eq!((answer.body().as_ref(), *provenance), (body, expected));
+        }
+        Outcome::Streaming | Outcome::Failed(_) | Outcome::Refused(_) => panic!("{outcome:?}"),
+    }
+}
+
+/// K4, P5: work that panics, before or after it may have sent something, ends like work whose
+/// outcome is unknown; whoever waits is told, and the engine serves on.
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_is_an_unknown_outcome() {
+    for yields in [0, 1, 5] {
+        let engine = engine(1 << 20);
+        let work = move || async move {
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+            panic!("on purpose");
+        };
+        let (first, second) = tokio::join!(
+            engine.run(IDENTITY, TERMS, work),
+            engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+        );
+        for outcome in [first, second] {
+            let abandoned = Outcome::Failed(Failure::Broken(Broken::Abandoned));
+            assert_eq!(format!("{outcome:?}"), format!("{abandoned:?}"));
+        }
+        assert_unknown(&repeat(&engine).await);
+        let other = Identity { key: RecordKey::from_bytes([2; 32]), ..IDENTITY };
+        let outcome = engine.run(other, TERMS, || async { Attempt::Keep(answer(b"ok")) }).await;
+        assert_answer(&outcome, b"ok", Provenance::Executed);
+        engine.drained().await;
+        assert_eq!(engine.load().flights, 0);
+    }
+}
+
+/// K4: the same when the work cannot even be begun.
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_at_once_is_an_unknown_outcome() {
+    let engine = engine(1 << 20);
+    let work = || -> std::future::Ready<Attempt> { panic!("on purpose") };
+    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    assert!(matches!(outcome, Outcome::Failed(Failure::Broken(Broken::Abandoned))), "{outcome:?}");
+    assert_unknown(&repeat(&engine).await);
+}
+
+/// C1: the first caller's future may be dropped at any moment.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_takes_nothing_with_it() {
+    let engine = engine(1 << 20);
+    let (open, gate) = oneshot::channel::<()>();
+    let work = move || async move {
+        gate.await.unwrap();
+        Attempt::Keep(answer(b"ok"))
+    };
+    let left = tokio::time::timeout(Duration::from_secs(1), engine.run(IDENTITY, TERMS, work));
+    assert!(left.await.is_err());
+    open.send(()).unwrap();
+    engine.drained().await;
+    assert_answer(&repeat(&engine).await, b"ok", Provenance::Replayed);
+}
+
+/// U6: a late answer settles what everybody believed to be unknown.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_heals() {
+    let engine = engine(1 << 20);
+    let work = || async {
+        tokio::time::sleep(TERMS.timeout + Duration::from_secs(1)).await;
+        Attempt::Keep(answer(b"late"))
+    };
+    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
+    assert_unknown(&repeat(&engine).await);
+    engine.drained().await;
+    assert_answer(&repeat(&engine).await, b"late", Provenance::Replayed);
+}
+
+/// U6: an answer that never comes is not listened for any longer, and changes nothing.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_leaves_the_outcome_unknown() {
+    let engine = engine(1 << 20);
+    let outcome = engine.run(IDENTITY, TERMS, pending).await;
+    assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
+    engine.drained().await;
+    assert_unknown(&repeat(&engine).await);
+}
+
+/// The window begins with the first request, not with its answer.
+#[tokio::test(start_paused = true)]
+async fn a_window_ends_when_it_should_however_long_the_work_took() {
+    let engine = engine(1 << 20);
+    let work = || async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        Attempt::Keep(answer(b"first"))
+    };
+    engine.run(IDENTITY, TERMS, work).await;
+    tokio::time::advance(Duration::from_secs(3500)).await;
+    assert_answer(&repeat(&engine).await, b"first", Provenance::Replayed);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_executed_may_be_executed() {
+    let engine = engine(1 << 20);
+    let executions = Arc::new(AtomicUsize::new(0));
+    for attempt in [
+        Attempt::NotSent(Unreachable::Refused),
+        Attempt::Discard(answer(b"try again")),
+        Attempt::Keep(answer(b"ok")),
+        Attempt::Keep(answer(b"again")),
+    ] {
+        let executions = Arc::clone(&executions);
+        let work = move || async move {
+            executions.fetch_add(1, Ordering::Relaxed);
+            attempt
+        };
+        engine.run(IDENTITY, TERMS, work).await;
+    }
+    assert_eq!(executions.load(Ordering::Relaxed), 3);
+    assert_answer(&repeat(&engine).await, b"ok", Provenance::Replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_that_it_does_not_know_holds_the_key() {
+    let engine = engine(1 << 20);
+    let work = || async { Attempt::Hold(answer(b"bad gateway")) };
+    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    assert_answer(&outcome, b"bad gateway", Provenance::Executed);
+    assert_unknown(&repeat(&engine).await);
+}
+
+/// An answer that the store has no room for at all still reaches its caller, and is never
+/// executed again.
+#[tokio::test(start_paused = true)]
+async fn an_answer_larger_than_the_store_is_not_kept() {
+    let engine = engine(1000);
+    let work = || async { Attempt::Keep(answer(&[b'x'; 1000])) };
+    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    assert_answer(&outcome, &[b'x'; 1000], Provenance::Executed);
+    let outcome = repeat(&engine).await;
+    assert!(matches!(outcome, Outcome::Refused(Refusal::AnswerNotKept)), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_to_the_first_caller_only() {
+    let engine = engine(1 << 20);
+    let (first, second) = tokio::join!(
+        engine.run(IDENTITY, TERMS, || async { Attempt::Streaming }),
+        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+    );
+    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    for outcome in [second, repeat(&engine).await] {
+        assert!(matches!(outcome, Outcome::Refused(Refusal::AnswerNotKept)), "{outcome:?}");
+    }
+}
