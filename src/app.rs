@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -49,8 +50,17 @@ pub struct App {
     engine: Engine,
     metrics: Arc<Metrics>,
     server: Server,
+    drain: Drain,
+    /// Listened for from the start, so that none is missed.
+    signals: Signals,
+    runtime: Runtime,
+}
+
+/// What ending in good order takes.
+#[derive(Debug)]
+struct Drain {
     shutdown: ShutdownHandle,
-    drain_timeout: Duration,
+    timeout: Duration,
     access_log: Option<JoinHandle<()>>,
 }
 
@@ -80,6 +90,7 @@ pub enum AppError {
 impl App {
     /// Starts an instance.
     pub fn start(settings: &Settings) -> Result<Self, AppError> {
+        let (runtime, signals) = Signals::listen()?;
         let listeners = Listeners::bind(settings.listen, settings.workers)?;
         let address = listeners.address();
         let metrics = Arc::new(Metrics::default());
@@ -92,7 +103,9 @@ impl App {
             guard: Arc::new(guard(settings)?),
             engine: engine.clone(),
             budget: Budget::new(settings.limits.buffered_bytes_max),
-            tunnels: Arc::new(Semaphore::new(settings.limits.connections_max)),
+            tunnels: Arc::new(Semaphore::new(
+                settings.limits.connections_max.min(Semaphore::MAX_PERMITS),
+            )),
             access_log,
             clock,
             metrics: Arc::clone(&metrics),
@@ -115,8 +128,8 @@ impl App {
                 async move { engine.drained().await }
             },
         )?;
-        let drain_timeout = settings.drain_timeout;
-        Ok(Self { address, engine, metrics, server, shutdown, drain_timeout, access_log: writer })
+        let drain = Drain { shutdown, timeout: settings.drain_timeout, access_log: writer };
+        Ok(Self { address, engine, metrics, server, drain, signals, runtime })
     }
 
     /// The address that it listens at; its port is never 0.
@@ -131,23 +144,16 @@ impl App {
 
     /// Serves until a signal comes, and ends in good order then.
     pub fn run_until_signal(self) -> Result<(), AppError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut signals = {
-            let _entered = runtime.enter();
-            Signals::listen()?
-        };
-        let name = runtime.block_on(signals.next());
-        tracing::info!(signal = name, timeout = ?self.drain_timeout, "draining");
-        let drained = self.drain(&runtime, signals);
-        drained.inspect_err(|error| tracing::error!(%error, "not ended in good order"))
+        let mut app = self;
+        let name = app.runtime.block_on(app.signals.next());
+        tracing::info!(signal = name, timeout = ?app.drain.timeout, "draining");
+        app.drain().inspect_err(|error| tracing::error!(%error, "not ended in good order"))
     }
 
-    fn drain(
-        self,
-        runtime: &tokio::runtime::Runtime,
-        mut signals: Signals,
-    ) -> Result<(), AppError> {
-        let Self { engine, metrics, server, shutdown, drain_timeout, access_log, .. } = self;
+    fn drain(self) -> Result<(), AppError> {
+        let Self { engine, metrics, server, .. } = self;
+        let Drain { shutdown, timeout, access_log } = self.drain;
+        let (runtime, mut signals) = (self.runtime, self.signals);
         shutdown.advance(Stage::Draining);
         let (ended, end) = tokio::sync::oneshot::channel();
         let waiting = std::thread::Builder::new().name("drain".into()).spawn(move || {
@@ -158,7 +164,7 @@ impl App {
         let result = runtime.block_on(async {
             tokio::select! {
                 _ = end => Ok(()),
-                () = tokio::time::sleep(drain_timeout) => {
+                () = tokio::time::sleep(timeout) => {
                     Err(AppError::Undrained(engine.load().work))
                 }
                 _ = signals.next() => Err(AppError::Interrupted),
@@ -170,9 +176,7 @@ impl App {
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
         }
-        if let Some(access_log) = access_log
-            && access_log.join().is_err()
-        {
+        if access_log.is_some_and(|writer| !ends_soon(&writer)) {
             tracing::error!("the access log was not written to its end");
         }
         log_totals(&metrics);
@@ -213,6 +217,7 @@ impl ProxyParts {
             upstream: connections,
             limits: ProxyLimits {
                 header_bytes_max: limits.header_bytes_max,
+                headers_max: limits.headers_max,
                 target_bytes_max: limits.target_bytes_max,
                 pace: Pace {
                     total: limits.body_timeout,
@@ -231,17 +236,21 @@ impl ProxyParts {
 }
 
 /// The signals that end an instance.
+#[derive(Debug)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+    /// Listens for them, on a runtime that does nothing else.
+    fn listen() -> std::io::Result<(Runtime, Self)> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        drop(entered);
+        Ok((runtime, Self { terminate, interrupt }))
     }
 
     /// Waits for the next one, and names it.
@@ -299,8 +308,9 @@ fn server_limits(settings: &Settings) -> ServerLimits {
     let limits = &settings.limits;
     ServerLimits {
         connections_max: limits.connections_max,
-        header_bytes_max: limits.header_bytes_max,
-        headers_max: limits.headers_max,
+        // hyper refuses with an empty answer: it is left some room, so that ours comes first.
+        header_bytes_max: limits.header_bytes_max.saturating_mul(2),
+        headers_max: limits.headers_max.saturating_mul(2),
         header_timeout: limits.header_timeout,
         idle_timeout: limits.keep_alive_timeout,
         write_timeout: limits.write_timeout,
@@ -309,7 +319,7 @@ fn server_limits(settings: &Settings) -> ServerLimits {
 
 /// Looks after the store in a thread of its own, so that no worker waits for it.
 fn maintain(store: Arc<dyn Store>, mut shutdown: Shutdown) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let maintenance = move || {
         runtime.block_on(async {
             let mut interval = tokio::time::interval(MAINTENANCE);
@@ -326,6 +336,17 @@ fn maintain(store: Arc<dyn Store>, mut shutdown: Shutdown) -> std::io::Result<()
     };
     std::thread::Builder::new().name("maintenance".into()).spawn(maintenance)?;
     Ok(())
+}
+
+/// Whether a thread ends within a second: one that writes to a blocked stdout never does.
+fn ends_soon(thread: &JoinHandle<()>) -> bool {
+    (0..100).any(|_| {
+        let ended = thread.is_finished();
+        if !ended {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ended
+    })
 }
 
 /// What there was, for whoever reads the end of the log.

@@ -45,7 +45,7 @@ fn engine(bytes_max: u64) -> Engine {
 }
 
 fn answer(body: &[u8]) -> Answer {
-    AnswerBuilder::new(201).finish(body.len(), [body])
+    AnswerBuilder::new(201).finish(body)
 }
 
 /// What a repeat gets whose work would be noticed.

@@ -61,11 +61,15 @@ pub(super) enum Joined {
 /// Dropped without landing, it tells everybody that the work was abandoned.
 #[derive(Debug)]
 pub(super) struct Leader {
-    flights: Arc<Flights>,
     key: RecordKey,
     flight: Arc<Flight>,
-    landed: bool,
+    /// Taken on landing.
+    place: Option<RunningPlace>,
 }
+
+/// A place among the operations that may run; it is given back on drop.
+#[derive(Debug)]
+pub(super) struct RunningPlace(Arc<Flights>);
 
 /// A caller who waits for a flight to land.
 #[derive(Debug)]
@@ -114,8 +118,8 @@ impl Flights {
                 });
                 vacant.insert(Arc::clone(&flight));
                 let waiter = Waiter { landing: flight.landing.subscribe(), _place: None };
-                let flights = Arc::clone(self);
-                let leader = Leader { flights, key: identity.key, flight, landed: false };
+                let place = Some(RunningPlace(Arc::clone(self)));
+                let leader = Leader { key: identity.key, flight, place };
                 Ok(Joined::Leader(leader, waiter))
             }
         }
@@ -158,25 +162,35 @@ fn take(count: &AtomicUsize, max: usize) -> bool {
 
 impl Leader {
     /// Ends the flight: the key can begin another, and everybody who waits is told.
-    pub(super) fn land(mut self, landing: Landing) {
-        self.end(landing);
+    ///
+    /// The place is to be kept for as long as anything is still done for the operation.
+    pub(super) fn land(mut self, landing: Landing) -> Option<RunningPlace> {
+        let place = self.place.take();
+        if let Some(place) = &place {
+            self.end(place, landing);
+        }
+        place
     }
 
-    fn end(&mut self, landing: Landing) {
-        self.landed = true;
+    fn end(&self, place: &RunningPlace, landing: Landing) {
         // In this order: who comes now finds what the store has, and no flight; who came before
         // is woken.
-        self.flights.shard(&self.key).remove(&self.key);
-        self.flights.running.fetch_sub(1, Ordering::Relaxed);
+        place.0.shard(&self.key).remove(&self.key);
         self.flight.landing.send_replace(Some(landing));
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        if !self.landed {
-            self.end(Landing::Failed(Failure::Broken(Broken::Abandoned)));
+        if let Some(place) = self.place.take() {
+            self.end(&place, Landing::Failed(Failure::Broken(Broken::Abandoned)));
         }
+    }
+}
+
+impl Drop for RunningPlace {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -247,7 +261,7 @@ mod tests {
         let flights = Arc::new(Flights::new(LIMITS));
         let (leader, first) = lead(&flights, 1);
         let second = follow(&flights, 1).unwrap();
-        let answer = AnswerBuilder::new(200).finish(0, []);
+        let answer = AnswerBuilder::new(200).finish(b"");
         leader.land(Landing::Answered(answer, Timestamp::from_millis(1)));
         for (waiter, expected) in [(first, Provenance::Executed), (second, Provenance::Collapsed)] {
             match waiter.outcome(expected).await {

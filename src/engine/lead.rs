@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::flight::{Landing, Leader};
 use super::lease::Lease;
@@ -39,8 +39,8 @@ impl Shared {
     {
         match self.claim(&identity, &terms).await {
             Ok(Claim::Won(lease)) => self.execute(leader, lease, &terms, work).await,
-            Ok(Claim::Lost(landing)) => leader.land(landing),
-            Err(error) => leader.land(Landing::Refused(refusal(&error))),
+            Ok(Claim::Lost(landing)) => drop(leader.land(landing)),
+            Err(error) => drop(leader.land(Landing::Refused(refusal(&error)))),
         }
     }
 
@@ -100,17 +100,17 @@ impl Shared {
         W: FnOnce() -> F,
         F: Future<Output = Attempt>,
     {
-        let deadline = Instant::now() + terms.timeout;
         let mut work = Unpanicking(Box::pin(async { work().await }));
-        match timeout_at(deadline, lease.keep_while(&mut work)).await {
+        match timeout(terms.timeout, lease.keep_while(&mut work)).await {
             Ok(attempt) => {
                 let landing = self.settle(&mut lease, attempt, terms).await;
-                leader.land(landing);
+                drop(leader.land(landing));
             }
             Err(_) => {
                 self.metrics.unknown_outcomes.increment(UnknownCause::TimedOut);
                 self.end_unknown(&mut lease, terms).await;
-                leader.land(Landing::Failed(Failure::TimedOut));
+                // It still counts as running while a late answer is listened for.
+                let _place = leader.land(Landing::Failed(Failure::TimedOut));
                 if let Ok(attempt) = timeout(terms.linger, work).await {
                     self.settle_late(&mut lease, attempt, terms).await;
                 }

@@ -100,6 +100,8 @@ impl Engine {
                 waiter.outcome(Provenance::Executed).await
             }
             Ok(Joined::Follower(waiter)) => {
+                // Its work is never done, and holds a whole request.
+                drop(work);
                 let outcome = waiter.outcome(Provenance::Collapsed);
                 match tokio::time::timeout(terms.wait, outcome).await {
                     Ok(outcome) => outcome,

@@ -52,14 +52,10 @@ impl AnswerBuilder {
         self.lines += 1;
     }
 
-    /// Ends with the body, given in pieces of `body_length` bytes in all.
-    pub fn finish<'a>(
-        self,
-        body_length: usize,
-        body: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Answer {
+    /// Ends with the body.
+    pub fn finish(self, body: &[u8]) -> Answer {
         let header = 2 + 5 + self.lengths.len() + self.text.len();
-        let mut encoded = Vec::with_capacity(header + body_length);
+        let mut encoded = Vec::with_capacity(header + body.len());
         encoded.extend_from_slice(&self.status.to_be_bytes());
         push_number(&mut encoded, self.lines as usize);
         let lengths_at = encoded.len();
@@ -67,9 +63,7 @@ impl AnswerBuilder {
         let text_at = encoded.len();
         encoded.extend_from_slice(&self.text);
         let body_at = encoded.len();
-        for piece in body {
-            encoded.extend_from_slice(piece);
-        }
+        encoded.extend_from_slice(body);
         Answer {
             status: self.status,
             lines: self.lines,
@@ -180,7 +174,7 @@ mod tests {
         builder.line(b"x-bytes", b"\xff\xfe");
         builder.line(b"x-long", &[b'x'; 300]);
         builder.line(b"x-empty", b"");
-        builder.finish(5, [&b"hel"[..], b"lo"])
+        builder.finish(b"hello")
     }
 
     #[test]
@@ -208,7 +202,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_lines_or_body_is_one() {
-        let empty = AnswerBuilder::new(204).finish(0, []);
+        let empty = AnswerBuilder::new(204).finish(b"");
         assert_eq!(empty.lines().len(), 0);
         assert_eq!(empty.body(), Bytes::new());
         assert_eq!(Answer::decode(Bytes::copy_from_slice(empty.encoded())), Ok(empty));

@@ -120,7 +120,7 @@ mod tests {
     fn states() -> [State; 4] {
         let mut answer = AnswerBuilder::new(200);
         answer.line(b"content-type", b"text/plain");
-        let answer = answer.finish(2, [&b"ok"[..]]);
+        let answer = answer.finish(b"ok");
         let time = Timestamp::from_millis(42);
         [
             State::InFlight { lease_until: time },

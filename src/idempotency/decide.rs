@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn answer() -> Answer {
-        AnswerBuilder::new(200).finish(0, [])
+        AnswerBuilder::new(200).finish(b"")
     }
 
     #[track_caller]
@@ -135,7 +135,7 @@ mod tests {
         for state in [
             State::Completed { answer: answer(), kept_at: EARLIER },
             State::Unreplayable,
-            State::InFlight { lease_until: Timestamp::MAX },
+            State::InFlight { lease_until: NOW },
             State::Indeterminate,
         ] {
             let record = record(state, NOW);
@@ -143,6 +143,14 @@ mod tests {
             assert_ne!(at(NOW), Decision::Claim);
             assert_eq!(at(LATER), Decision::Claim);
         }
+    }
+
+    #[test]
+    fn what_runs_counts_beyond_its_window() {
+        let record = record(State::InFlight { lease_until: LATER }, EARLIER);
+        let decision =
+            decide(Some(&record), &Fingerprint::COVERED, &terms(OnUnknown::Release), NOW);
+        assert_eq!(decision, Decision::Await);
     }
 
     #[test]

@@ -178,11 +178,6 @@ impl RecordKey {
     pub fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
-
-    /// Eight bytes of it as a number, to choose a shard or a slot; they are as good as random.
-    pub fn to_u64(self) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|index| self.0[index]))
-    }
 }
 
 impl fmt::Debug for RecordKey {

@@ -52,9 +52,13 @@ pub struct TokenSource {
 }
 
 impl Record {
-    /// Whether the record no longer counts.
+    /// Whether the record no longer counts: its window has ended, and nobody is at work on it.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        now > self.expires_at
+        let is_running = match self.state {
+            State::InFlight { lease_until } => lease_until >= now,
+            State::Completed { .. } | State::Unreplayable | State::Indeterminate => false,
+        };
+        now > self.expires_at && !is_running
     }
 }
 

@@ -1,15 +1,16 @@
 //! Bodies: one type for what is sent on, and the reading of a whole body within its limits.
 
-use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use super::budget::{Budget, Reservation};
+use super::gather::Gathered;
 use super::pace::Pace;
 
 /// A body to be sent.
@@ -21,9 +22,18 @@ pub enum Body {
     /// Bytes that are all there.
     Full(Bytes),
     /// One that is passed on as it arrives.
-    Incoming(Incoming),
-    /// One of which a beginning was read already.
-    Resumed(VecDeque<Bytes>, Incoming),
+    Arriving(Box<Arriving>),
+}
+
+/// A body that is passed on as it arrives.
+#[derive(Debug)]
+pub struct Arriving {
+    /// A beginning that was read already, and the memory that it takes.
+    first: Bytes,
+    _reservation: Option<Reservation>,
+    rest: Incoming,
+    /// Dropped when all has been sent, or the sending has ended.
+    sent: Option<oneshot::Sender<()>>,
 }
 
 /// A body broke off, or could not be read.
@@ -43,10 +53,9 @@ pub struct Read {
 /// A body that is larger than the limit, as far as it was read.
 #[derive(Debug)]
 pub struct Oversize {
-    /// The beginning.
-    pub first: VecDeque<Bytes>,
-    /// The rest, still on its way.
-    pub rest: Incoming,
+    first: Bytes,
+    reservation: Reservation,
+    rest: Incoming,
 }
 
 /// Why a body was not read whole.
@@ -82,8 +91,7 @@ pub async fn read(
 ) -> Result<Read, ReadError> {
     let mut reader = Reader {
         body,
-        pieces: VecDeque::new(),
-        length: 0,
+        gathered: Gathered::default(),
         bytes_max,
         reservation: budget.reserve_none(),
     };
@@ -102,7 +110,7 @@ pub async fn read(
                 }
             },
             Some((started, sleep)) => {
-                let until = *started + pace.deadline(reader.length);
+                let until = *started + pace.deadline(reader.gathered.len());
                 sleep.as_mut().reset(until.into());
                 tokio::select! {
                     biased;
@@ -115,7 +123,7 @@ pub async fn read(
             Some(Ok(frame)) => {
                 if let Ok(piece) = frame.into_data() {
                     reader.push(piece)?;
-                    if reader.length > reader.bytes_max {
+                    if reader.gathered.len() > reader.bytes_max {
                         return Err(reader.too_large());
                     }
                 }
@@ -128,8 +136,7 @@ pub async fn read(
 
 struct Reader {
     body: Incoming,
-    pieces: VecDeque<Bytes>,
-    length: usize,
+    gathered: Gathered,
     bytes_max: usize,
     reservation: Reservation,
 }
@@ -139,28 +146,17 @@ impl Reader {
         if !self.reservation.grow(piece.len()) {
             return Err(ReadError::OverBudget);
         }
-        self.length += piece.len();
-        self.pieces.push_back(piece);
+        self.gathered.push(piece);
         Ok(())
     }
 
     fn too_large(self) -> ReadError {
-        ReadError::TooLarge(Box::new(Oversize { first: self.pieces, rest: self.body }))
+        let Self { body: rest, gathered, reservation, .. } = self;
+        ReadError::TooLarge(Box::new(Oversize { first: gathered.into_bytes(), reservation, rest }))
     }
 
-    fn finish(mut self) -> Read {
-        let bytes = match self.pieces.len() {
-            0 => Bytes::new(),
-            1 => self.pieces.pop_front().unwrap_or_default(),
-            _ => {
-                let mut whole = BytesMut::with_capacity(self.length);
-                for piece in &self.pieces {
-                    whole.extend_from_slice(piece);
-                }
-                whole.freeze()
-            }
-        };
-        Read { bytes, reservation: self.reservation }
+    fn finish(self) -> Read {
+        Read { bytes: self.gathered.into_bytes(), reservation: self.reservation }
     }
 }
 
@@ -187,29 +183,22 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let incoming = match &mut *self {
-            Self::Empty => return Poll::Ready(None),
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Self::Incoming(incoming) => incoming,
-            Self::Resumed(first, incoming) => match first.pop_front() {
-                Some(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                None => incoming,
-            },
-        };
-        let next = ready!(pin!(incoming).poll_frame(cx));
-        Poll::Ready(next.map(|frame| frame.map_err(BodyError)))
+            Self::Arriving(arriving) => arriving.poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Incoming(incoming) => incoming.is_end_stream(),
-            Self::Resumed(first, incoming) => first.is_empty() && incoming.is_end_stream(),
+            Self::Arriving(arriving) => arriving.is_end_stream(),
         }
     }
 
@@ -217,18 +206,63 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Incoming(incoming) => incoming.size_hint(),
-            Self::Resumed(first, incoming) => {
-                let read = first.iter().map(|piece| piece.len() as u64).sum::<u64>();
-                let rest = incoming.size_hint();
-                let mut whole = SizeHint::new();
-                whole.set_lower(read + rest.lower());
-                if let Some(upper) = rest.upper() {
-                    whole.set_upper(read + upper);
-                }
-                whole
-            }
+            Self::Arriving(arriving) => after(arriving.first.len(), &arriving.rest.size_hint()),
         }
+    }
+}
+
+/// How much there is when some of it was read already.
+pub fn after(read: usize, rest: &SizeHint) -> SizeHint {
+    let mut whole = SizeHint::new();
+    whole.set_lower(read as u64 + rest.lower());
+    if let Some(upper) = rest.upper() {
+        whole.set_upper(read as u64 + upper);
+    }
+    whole
+}
+
+impl Arriving {
+    /// Tells when all has been sent, or the sending has ended, by being closed.
+    pub fn sent(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.sent = Some(sender);
+        receiver
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        }
+        let next = ready!(pin!(&mut self.rest).poll_frame(cx));
+        if self.is_end_stream() || next.is_none() {
+            self.sent = None;
+        }
+        Poll::Ready(next.map(|frame| frame.map_err(BodyError)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.is_end_stream()
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(rest: Incoming) -> Self {
+        if rest.is_end_stream() {
+            return Self::Empty;
+        }
+        let arriving = Arriving { first: Bytes::new(), _reservation: None, rest, sent: None };
+        Self::Arriving(Box::new(arriving))
+    }
+}
+
+impl From<Oversize> for Body {
+    fn from(oversize: Oversize) -> Self {
+        let Oversize { first, reservation, rest } = oversize;
+        let arriving = Arriving { first, _reservation: Some(reservation), rest, sent: None };
+        Self::Arriving(Box::new(arriving))
     }
 }
 

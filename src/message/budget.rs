@@ -38,6 +38,14 @@ impl Budget {
 }
 
 impl Reservation {
+    /// Takes `bytes` more, even if that exceeds the budget, which is then refused to others.
+    ///
+    /// For what must not be lost any more, and has a limit of its own.
+    pub fn take(&mut self, bytes: usize) {
+        self.budget.0.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
     /// Reserves `bytes` more, or nothing and `false` if that would exceed the budget.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
@@ -72,6 +80,9 @@ mod tests {
         assert_eq!(budget.used(), 10);
         drop(first);
         assert!(second.grow(6));
+        second.take(5);
+        assert_eq!(budget.used(), 15);
+        assert!(!budget.reserve_none().grow(1));
         drop(second);
         assert_eq!(budget.used(), 0);
     }

@@ -6,8 +6,6 @@ use http::header::{self, HeaderMap, HeaderName};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Field {
-    /// `Accept-Encoding`
-    AcceptEncoding,
     /// `Age`
     Age,
     /// `Connection`
@@ -26,6 +24,8 @@ pub enum Field {
     HopByHop,
     /// `Host`
     Host,
+    /// One that asks for another method than the request's own
+    MethodOverride,
     /// `Range` or `If-Range`
     Range,
     /// `Trailer`
@@ -40,8 +40,10 @@ pub enum Field {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
     present: u16,
-    /// The length of all names and values, in bytes.
+    /// The bytes that all lines take, with the four that frame each.
     pub bytes: usize,
+    /// The number of lines.
+    pub lines: usize,
 }
 
 /// A `Connection` field names a field that must reach the other side.
@@ -90,7 +92,8 @@ impl Fields {
 pub fn scan(headers: &HeaderMap) -> Fields {
     let mut fields = Fields::default();
     for (name, value) in headers {
-        fields.bytes += name.as_str().len() + value.len();
+        fields.bytes += name.as_str().len() + value.len() + 4;
+        fields.lines += 1;
         if let Some(field) = classify(name.as_str()) {
             fields.add(field);
         }
@@ -100,7 +103,6 @@ pub fn scan(headers: &HeaderMap) -> Fields {
 
 fn classify(name: &str) -> Option<Field> {
     Some(match name {
-        "accept-encoding" => Field::AcceptEncoding,
         "age" => Field::Age,
         "connection" => Field::Connection,
         "content-encoding" => Field::ContentEncoding,
@@ -118,6 +120,7 @@ fn classify(name: &str) -> Option<Field> {
         | "proxy-connection"
         | "te" => Field::HopByHop,
         "if-range" | "range" => Field::Range,
+        "x-http-method" | "x-http-method-override" | "x-method-override" => Field::MethodOverride,
         "trailer" => Field::Trailer,
         "transfer-encoding" => Field::TransferEncoding,
         "upgrade" => Field::Upgrade,

@@ -12,6 +12,20 @@ use http::{HeaderName, Method};
 
 use crate::idempotency::{Secret, Terms};
 
+/// The headers that say whose request it is: credentials, and who a proxy before this one has found
+/// the caller to be.
+const CALLER: [&str; 9] = [
+    "authorization",
+    "x-api-key",
+    "cookie",
+    "api-key",
+    "x-auth-token",
+    "x-access-token",
+    "x-goog-api-key",
+    "x-forwarded-user",
+    "x-forwarded-client-cert",
+];
+
 /// How one kind of request is guarded.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -43,7 +57,7 @@ impl Guard {
                 KeySource::header(HeaderName::from_static("request-id")),
                 KeySource::Checksum,
             ],
-            caller: ["authorization", "x-api-key", "cookie"].map(HeaderName::from_static).into(),
+            caller: CALLER.map(HeaderName::from_static).into(),
             request_bytes_max: 8 << 20,
             response_bytes_max: 1 << 20,
             decoded_bytes_max: 32 << 20,
@@ -55,6 +69,14 @@ impl Guard {
     /// Whether requests with the method are guarded.
     pub fn guards(&self, method: &Method) -> bool {
         self.methods.contains(method)
+    }
+
+    /// Whether a method is one that is guarded, but for its case: some servers do not mind that.
+    pub fn confuses(&self, method: &Method) -> bool {
+        let is = |guarded: &Method| {
+            method != guarded && method.as_str().eq_ignore_ascii_case(guarded.as_str())
+        };
+        self.methods.iter().any(is)
     }
 
     /// Whether a header is a key or a credential, so that no hop may drop it.

@@ -5,6 +5,9 @@ use http::{HeaderMap, Method, Version, header};
 use super::{Head, Proxy};
 use crate::message::{Field, Problem, ProblemKind, check_nominations};
 
+/// What a request line and the end of a header section take besides the method and the target.
+const REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
+
 impl Proxy {
     pub(super) fn admit(&self, head: &Head<'_>) -> Result<(), Problem> {
         let Head { parts, fields, .. } = head;
@@ -22,7 +25,10 @@ impl Proxy {
         }
         check_nominations(&parts.headers, *fields, |name| self.guard.depends_on(name))
             .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
-        if self.guard.guards(&parts.method) {
+        if self.guard.confuses(&parts.method) {
+            return bad("methods are case-sensitive, and this one is known in upper case");
+        }
+        if self.guards(head) {
             if fields.has(Field::Upgrade) && names_upgrade(&parts.headers) {
                 return bad("a guarded request cannot upgrade its connection");
             }
@@ -43,9 +49,15 @@ impl Proxy {
             let detail = format!("the target has {target} bytes, and {max} are allowed");
             return Err(Problem::new(ProblemKind::TargetTooLong, detail));
         }
+        let max = self.limits.headers_max;
+        if head.fields.lines > max {
+            let lines = head.fields.lines;
+            let detail = format!("the header has {lines} lines, and {max} are allowed");
+            return Err(Problem::new(ProblemKind::HeaderTooLarge, detail));
+        }
         let max = self.limits.header_bytes_max;
-        if head.fields.bytes > max {
-            let bytes = head.fields.bytes;
+        let bytes = head.fields.bytes + head.parts.method.as_str().len() + target + REQUEST_LINE;
+        if bytes > max {
             let detail = format!("the header has {bytes} bytes, and {max} are allowed");
             return Err(Problem::new(ProblemKind::HeaderTooLarge, detail));
         }

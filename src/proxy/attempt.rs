@@ -1,16 +1,17 @@
 //! One exchange with the upstream, as the work of an operation: here HTTP and idempotency meet.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::ReplyBody;
 use super::body::Streamed;
 use super::capture::{Captured, capture};
+use super::framing::Framing;
 use crate::clock::Clock;
 use crate::idempotency::{Attempt, Broken, Failure, Unreachable};
 use crate::message::{Body, Field, Reservation, clean, scan};
@@ -39,15 +40,15 @@ impl Exchange {
             Err(error) => return without_answer(&error),
         };
         let (mut parts, body) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody has asked for it.
+        let Ok(framing) = Framing::of(&parts, &body) else {
             return Attempt::Unknown(Broken::Malformed);
-        }
-        let streams =
-            is_stream(&parts) || body.size_hint().lower() > self.response_bytes_max as u64;
+        };
+        let streams = framing == Framing::Close
+            || is_stream(&parts)
+            || body.size_hint().lower() > self.response_bytes_max as u64;
         clean_answer(&mut parts, &self.clock);
         if streams {
-            return stream(self.stream, self.linger, parts, VecDeque::new(), body);
+            return stream(self.stream, self.linger, parts, Bytes::new(), body);
         }
         match capture(parts, body, self.response_bytes_max, &mut self.reservation).await {
             Ok(Captured::Whole(answer)) => match classify(answer.status()) {
@@ -68,7 +69,7 @@ fn stream(
     to: oneshot::Sender<Response<ReplyBody>>,
     linger: Duration,
     parts: Parts,
-    first: VecDeque<bytes::Bytes>,
+    first: Bytes,
     rest: AnswerBody,
 ) -> Attempt {
     let body = ReplyBody::Streamed(Box::new(Streamed::new(first, rest, linger)));
@@ -77,17 +78,14 @@ fn stream(
     Attempt::Streaming
 }
 
-/// Whether an answer has no end that could be waited for, or none that could be told from a cut.
+/// Whether an answer has no end that could be waited for.
 fn is_stream(parts: &Parts) -> bool {
-    let bodyless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let framed = parts.headers.contains_key(header::CONTENT_LENGTH)
-        || parts.headers.contains_key(header::TRANSFER_ENCODING);
     let media_type =
         parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is = |name: &[u8]| {
         media_type.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name))
     };
-    !(bodyless || framed) || is(b"text/event-stream") || is(b"multipart/x-mixed-replace")
+    is(b"text/event-stream") || is(b"multipart/x-mixed-replace")
 }
 
 /// Removes what belonged to the upstream's connection, and dates the answer.
@@ -97,6 +95,11 @@ fn clean_answer(parts: &mut Parts, clock: &Clock) {
     if fields.has(Field::Age) {
         parts.headers.remove(header::AGE);
     }
+    if fields.has(Field::ContentLength) && fields.has(Field::TransferEncoding) {
+        // It says nothing (RFC 9112, section 6.3), and would be believed.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    parts.version = Version::HTTP_11;
     if !fields.has(Field::Date) {
         // A repeat must not be dated otherwise than the first answer.
         let date = httpdate::fmt_http_date(clock.now().as_system_time());

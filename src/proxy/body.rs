@@ -1,6 +1,5 @@
 //! The bodies of answers.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::message::BodyError;
+use crate::message::{BodyError, after};
 use crate::upstream::AnswerBody;
 
 /// The body of an answer.
@@ -28,14 +27,14 @@ pub enum ReplyBody {
 /// An answer of which a beginning was read before it turned out not to be one to keep.
 #[derive(Debug)]
 pub struct Streamed {
-    first: VecDeque<Bytes>,
+    first: Bytes,
     /// Nothing once it has ended.
     rest: Option<AnswerBody>,
     linger: Duration,
 }
 
 impl Streamed {
-    pub(super) fn new(first: VecDeque<Bytes>, rest: AnswerBody, linger: Duration) -> Self {
+    pub(super) fn new(first: Bytes, rest: AnswerBody, linger: Duration) -> Self {
         Self { first, rest: Some(rest), linger }
     }
 }
@@ -91,8 +90,8 @@ impl Streamed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(piece) = self.first.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = Pin::new(rest).poll_frame(cx);
@@ -107,14 +106,10 @@ impl Streamed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let rest = self.rest.as_ref().map_or_else(SizeHint::default, AnswerBody::size_hint);
-        let mut whole = SizeHint::new();
-        whole.set_lower(first + rest.lower());
-        if let Some(upper) = rest.upper() {
-            whole.set_upper(first + upper);
+        match &self.rest {
+            Some(rest) => after(self.first.len(), &rest.size_hint()),
+            None => SizeHint::with_exact(self.first.len() as u64),
         }
-        whole
     }
 }
 

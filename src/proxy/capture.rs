@@ -1,15 +1,14 @@
 //! Reads an answer whole, as far as it may be kept.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use http::header;
 use http::response::Parts;
-use http::{StatusCode, header};
 use http_body::Body as _;
 
 use crate::idempotency::{Answer, AnswerBuilder};
-use crate::message::{BodyError, Reservation};
+use crate::message::{BodyError, Gathered, Reservation};
 use crate::upstream::AnswerBody;
 
 /// How reading an answer ended.
@@ -17,7 +16,7 @@ pub(super) enum Captured {
     /// It has come whole.
     Whole(Answer),
     /// It is larger than may be kept; this is what was read, and the rest.
-    TooLarge(Parts, VecDeque<Bytes>, AnswerBody),
+    TooLarge(Parts, Bytes, AnswerBody),
 }
 
 /// Reads an answer that was cleaned of what belonged to its connection.
@@ -29,29 +28,24 @@ pub(super) async fn capture(
     bytes_max: usize,
     reservation: &mut Reservation,
 ) -> Result<Captured, BodyError> {
-    let mut pieces = VecDeque::new();
-    let mut length = 0;
+    let mut gathered = Gathered::default();
     while let Some(frame) =
         std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.transpose()?
     {
         let Ok(piece) = frame.into_data() else { continue };
-        length += piece.len();
-        let has_room = reservation.grow(piece.len());
-        pieces.push_back(piece);
-        if length > bytes_max || !has_room {
-            return Ok(Captured::TooLarge(parts, pieces, body));
+        // The operation was executed: its answer is not given up for want of room.
+        reservation.take(piece.len());
+        gathered.push(piece);
+        if gathered.len() > bytes_max {
+            return Ok(Captured::TooLarge(parts, gathered.into_bytes(), body));
         }
     }
     let mut builder = AnswerBuilder::new(parts.status.as_u16());
     for (name, value) in &parts.headers {
-        if name != header::CONTENT_LENGTH || has_body(parts.status) {
+        // Not what the upstream said of the length, but what has come, is said of it.
+        if name != header::CONTENT_LENGTH && name != header::TRAILER {
             builder.line(name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    Ok(Captured::Whole(builder.finish(length, pieces.iter().map(Bytes::as_ref))))
-}
-
-/// Whether answers with the status have a body (RFC 9112, section 6.3).
-fn has_body(status: StatusCode) -> bool {
-    status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+    Ok(Captured::Whole(builder.finish(gathered.as_slice())))
 }

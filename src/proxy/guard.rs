@@ -12,7 +12,7 @@ use super::reply::{About, Reply};
 use super::{Head, Proxy, outbound};
 use crate::idempotency::{Identity, Outcome};
 use crate::message::{
-    Authority, Body, Field, Fields, Oversize, Problem, ProblemKind, Read, ReadError, read,
+    Authority, Field, Fields, Oversize, Problem, ProblemKind, Read, ReadError, read,
 };
 use crate::policy::{Chosen, Identified};
 use crate::telemetry::Unprotected;
@@ -30,7 +30,7 @@ impl Proxy {
             .guard
             .choose(&head.parts.headers)
             .map_err(|error| Problem::new(ProblemKind::KeyMalformed, error.to_string()))?;
-        let Some(chosen) = chosen else { return self.pass_on(head, Body::Incoming(body)).await };
+        let Some(chosen) = chosen else { return self.pass_on(head, body.into()).await };
         let bytes_max = self.guard.request_bytes_max;
         let read = match read(body, bytes_max, &self.budget, &self.limits.pace).await {
             Ok(read) => read,
@@ -113,8 +113,7 @@ impl Proxy {
             }
             Chosen::Checksum => {
                 self.metrics.unprotected.increment(Unprotected::BodyTooLarge);
-                let Oversize { first, rest } = oversize;
-                let mut reply = self.pass_on(head, Body::Resumed(first, rest)).await?;
+                let mut reply = self.pass_on(head, oversize.into()).await?;
                 let mark = HeaderValue::from_static("none; reason=\"body-too-large\"");
                 reply.response.headers_mut().insert("duplicate-protection", mark);
                 Ok(reply)

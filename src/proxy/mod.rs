@@ -4,6 +4,7 @@ mod admit;
 mod attempt;
 mod body;
 mod capture;
+mod framing;
 mod guard;
 mod outbound;
 mod pass;
@@ -22,7 +23,7 @@ pub use self::body::{ReplyBody, Streamed};
 use self::reply::Reply;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::{Authority, Budget, Fields, Pace, Problem, ProblemKind, scan};
+use crate::message::{Authority, Budget, Field, Fields, Pace, Problem, ProblemKind, scan};
 use crate::policy::Guard;
 use crate::server::{Caller, Service};
 use crate::telemetry::{AccessLog, Entry, Metrics};
@@ -54,8 +55,10 @@ pub struct Proxy {
 /// What requests may be like.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyLimits {
-    /// The largest header section, in bytes of names and values.
+    /// The largest header section, in bytes, request line included.
     pub header_bytes_max: usize,
+    /// The most header lines.
+    pub headers_max: usize,
     /// The longest target, in bytes.
     pub target_bytes_max: usize,
     /// How slowly a body that is read whole may come.
@@ -109,10 +112,16 @@ impl Head<'_> {
 }
 
 impl Proxy {
+    /// Whether a request is guarded: by its method, or by one that it asks for instead.
+    fn guards(&self, head: &Head<'_>) -> bool {
+        self.guard.guards(&head.parts.method) || head.fields.has(Field::MethodOverride)
+    }
+
     async fn handle(&self, head: Head<'_>, body: Incoming) -> Reply {
         let handled = match self.admit(&head) {
-            Err(problem) => Err(problem),
-            Ok(()) if self.guard.guards(&head.parts.method) => self.guard(head, body).await,
+            // Whatever follows on the connection may not be what it seems.
+            Err(problem) => return Reply::from(problem).and_close(),
+            Ok(()) if self.guards(&head) => self.guard(head, body).await,
             Ok(()) => self.pass(head, body).await,
         };
         handled.unwrap_or_else(Reply::from)

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header};
+use http_body::Body as _;
 
 use super::Head;
 use crate::message::{Body, Field, clean, scan};
@@ -49,6 +50,12 @@ pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request
         // It was admitted, so this is what it said. Some methods would lose their body otherwise.
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if fields.has(Field::ContentLength)
+        && let Some(length) = body.size_hint().exact()
+    {
+        // One line, however many equal ones the caller has sent.
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     if fields.has(Field::Expect) {
         parts.headers.remove(header::EXPECT);
     }
@@ -69,6 +76,8 @@ fn listening(mut request: Request<Body>, interim: Option<Interim>) -> Request<Bo
                 let mut headers = answer.headers().clone();
                 let fields = scan(&headers);
                 clean(&mut headers, fields);
+                // It has no body (RFC 9110, section 15.2).
+                headers.remove(header::CONTENT_LENGTH);
                 interim.send(answer.status(), &headers);
             }
         });

@@ -1,10 +1,12 @@
 //! Requests that are passed on, streamed both ways.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::attempt::failure;
+use super::framing::Framing;
 use super::reply::{Reply, failed};
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
@@ -18,38 +20,69 @@ impl Proxy {
         if head.fields.has(Field::Upgrade) && Self::may_tunnel(&head) {
             return self.tunnel(head, body).await;
         }
-        let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) };
-        self.pass_on(head, body).await
+        if !may_pass(&head) {
+            let detail = "the target needs a path that begins with /, or OPTIONS and *";
+            return Err(Problem::new(ProblemKind::BadRequest, detail));
+        }
+        self.pass_on(head, body.into()).await
     }
 
     /// Sends a request on, and its answer back.
-    pub(super) async fn pass_on(&self, head: Head<'_>, body: Body) -> Result<Reply, Problem> {
+    pub(super) async fn pass_on(&self, head: Head<'_>, mut body: Body) -> Result<Reply, Problem> {
+        let uploaded = match &mut body {
+            Body::Arriving(arriving) => Some(arriving.sent()),
+            Body::Empty | Body::Full(_) => None,
+        };
         let request = outbound::passed(head, body, &self.upstream);
         let sent = self.upstream.send(request);
-        let response = match tokio::time::timeout(self.limits.pass_timeout, sent).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(failure(&error))),
-            Err(_) => return Err(failed(Failure::TimedOut)),
+        let response = match uploaded {
+            None => tokio::time::timeout(self.limits.pass_timeout, sent).await.ok(),
+            // The upstream's time begins when it has all that it could answer to.
+            Some(uploaded) => tokio::select! {
+                biased;
+                response = sent => Some(response),
+                () = async {
+                    let _ = uploaded.await;
+                    tokio::time::sleep(self.limits.pass_timeout).await;
+                } => None,
+            },
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(unasked());
+        match response {
+            None => Err(failed(Failure::TimedOut)),
+            Some(Err(error)) => Err(failed(failure(&error))),
+            Some(Ok(response)) => passed(response.map(ReplyBody::Passed)),
         }
-        Ok(passed(response.map(ReplyBody::Passed)))
     }
 }
 
+fn may_pass(head: &Head<'_>) -> bool {
+    let Parts { method, uri, .. } = &head.parts;
+    uri.path().starts_with('/') || (method == Method::OPTIONS && uri.path() == "*")
+}
+
 /// An answer that is passed on.
-pub(super) fn passed(mut response: Response<ReplyBody>) -> Reply {
-    clean_answer(response.headers_mut());
-    Reply::without_key(response, Handled::Passed)
+pub(super) fn passed(response: Response<ReplyBody>) -> Result<Reply, Problem> {
+    let (mut parts, body) = response.into_parts();
+    if Framing::of(&parts, &body).is_err() {
+        return Err(unasked());
+    }
+    let fields = scan(&parts.headers);
+    clean(&mut parts.headers, fields);
+    if fields.has(Field::ContentLength) {
+        if fields.has(Field::TransferEncoding) {
+            // It says nothing (RFC 9112, section 6.3), and would be believed.
+            parts.headers.remove(header::CONTENT_LENGTH);
+        } else if let Some(length) = body.size_hint().exact().filter(|length| *length != 0) {
+            // One line, whatever the upstream wrote. An answer to HEAD keeps its own.
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    parts.version = Version::HTTP_11;
+    Ok(Reply::without_key(Response::from_parts(parts, body), Handled::Passed))
 }
 
-fn clean_answer(headers: &mut HeaderMap) {
-    let fields = scan(headers);
-    clean(headers, fields);
-}
-
-fn unasked() -> Problem {
-    let detail = "the upstream switched to a protocol that nobody had asked for";
-    Problem::new(ProblemKind::UpstreamBroken, detail).cause("http_upgrade_failed")
+/// What is told when the upstream answers in a way that nobody had asked for.
+pub(super) fn unasked() -> Problem {
+    let detail = "the upstream answered in a protocol or a transfer coding that was not asked for";
+    Problem::new(ProblemKind::UpstreamBroken, detail).cause("http_protocol_error")
 }

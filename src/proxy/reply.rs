@@ -41,6 +41,13 @@ impl Reply {
         Self { response, handled, key: None, problem: None }
     }
 
+    /// The same, as the last one of its connection.
+    pub(super) fn and_close(mut self) -> Self {
+        let close = HeaderValue::from_static("close");
+        self.response.headers_mut().insert(header::CONNECTION, close);
+        self
+    }
+
     fn problem(problem: Problem, handled: Handled, key: Option<RecordKey>) -> Self {
         let kind = problem.kind();
         let response = problem.into_response().map(ReplyBody::Full);

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::admit::names_upgrade;
 use super::attempt::failure;
-use super::pass::passed;
+use super::pass::{passed, unasked};
 use super::reply::{Reply, failed};
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
-use crate::message::{Body, Problem, ProblemKind};
+use crate::message::{Body, Problem, ProblemKind, clean, scan};
+use crate::telemetry::Handled;
 
 impl Proxy {
     /// Whether the connection may become something else.
@@ -29,7 +30,7 @@ impl Proxy {
             .get_all(header::UPGRADE)
             .iter()
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        names_upgrade(headers) && !protocols.any(is_http)
+        head.parts.version == Version::HTTP_11 && names_upgrade(headers) && !protocols.any(is_http)
     }
 
     /// Passes a request on over a connection of its own, and joins both connections if the
@@ -43,10 +44,10 @@ impl Proxy {
             let detail = "too many connections are tunnels; try again later";
             return Err(Problem::new(ProblemKind::Busy, detail));
         };
-        let protocol = head.parts.headers.get(header::UPGRADE).cloned();
+        let asked = head.parts.headers.get(header::UPGRADE).cloned();
         let caller = head.parts.extensions.remove::<OnUpgrade>();
-        let mut request = outbound::passed(head, Body::Incoming(body), &self.upstream);
-        ask(&mut request, protocol);
+        let mut request = outbound::passed(head, body.into(), &self.upstream);
+        ask(&mut request, asked.clone());
         let sent = self.upstream.send_alone(request);
         let mut response = match tokio::time::timeout(self.limits.pass_timeout, sent).await {
             Ok(Ok(response)) => response,
@@ -54,12 +55,17 @@ impl Proxy {
             Err(_) => return Err(failed(Failure::TimedOut)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(passed(response.map(ReplyBody::Alone)));
+            return passed(response.map(ReplyBody::Alone));
+        }
+        if !was_asked_for(asked.as_ref(), response.headers()) {
+            return Err(unasked());
         }
         let upstream = hyper::upgrade::on(&mut response);
         let protocol = response.headers().get(header::UPGRADE).cloned();
-        let mut reply = passed(response.map(|_| ReplyBody::empty()));
-        let headers = reply.response.headers_mut();
+        let mut response = response.map(|_| ReplyBody::empty());
+        let headers = response.headers_mut();
+        let fields = scan(headers);
+        clean(headers, fields);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
             headers.insert(header::UPGRADE, protocol);
@@ -70,7 +76,7 @@ impl Proxy {
                 drop(place);
             });
         }
-        Ok(reply)
+        Ok(Reply::without_key(response, Handled::Passed))
     }
 }
 
@@ -80,6 +86,16 @@ fn ask(request: &mut Request<Body>, protocol: Option<HeaderValue>) {
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
     }
+}
+
+/// Whether the protocol that the upstream switches to is one that the caller named.
+fn was_asked_for(asked: Option<&HeaderValue>, answer: &HeaderMap) -> bool {
+    let Some(protocol) = answer.get(header::UPGRADE) else { return false };
+    let protocol = protocol.as_bytes().trim_ascii();
+    asked.is_some_and(|asked| {
+        let mut names = asked.as_bytes().split(|byte| *byte == b',');
+        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(protocol))
+    })
 }
 
 /// Copies both ways until both sides have ended.

@@ -101,10 +101,13 @@ impl Connections {
         });
     }
 
-    /// Tells every connection to do something.
-    pub(super) fn tell(&self, order: Order) {
+    /// Tells every connection to finish; those that have asked nothing yet only if they are not
+    /// to be spared.
+    pub(super) fn finish(&self, spares_new: bool) {
         for activity in self.connections().iter().filter_map(Weak::upgrade) {
-            activity.tell(order);
+            if !(spares_new && activity.request() == 0) {
+                activity.tell(Order::Finish);
+            }
         }
     }
 
@@ -127,6 +130,10 @@ impl Activity {
         let before = self.stalled_since.load(Ordering::Relaxed);
         if (before == 0) != (since == 0) {
             self.stalled_since.store(since, Ordering::Relaxed);
+        }
+        if self.phase.load(Ordering::Relaxed) == IDLE {
+            // What is left of an answer is still on its way.
+            self.since.store(self.now(), Ordering::Relaxed);
         }
     }
 
@@ -222,8 +229,8 @@ impl Activity {
             TICK * now.saturating_sub(since).saturating_sub(1) >= limit
         };
         let stalled_since = self.stalled_since.load(Ordering::Relaxed);
-        if stalled_since != 0 && over(stalled_since, limits.write_timeout) {
-            return true;
+        if stalled_since != 0 {
+            return over(stalled_since, limits.write_timeout);
         }
         let since = self.since.load(Ordering::Relaxed);
         match self.phase.load(Ordering::Relaxed) {

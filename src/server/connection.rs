@@ -43,7 +43,7 @@ pub(super) async fn serve<S: Service>(
         .half_close(true)
         .max_headers(limits.headers_max)
         .max_header_size(limits.header_bytes_max)
-        .max_buf_size(limits.header_bytes_max.max(BUFFER_BYTES_MIN) * 2)
+        .max_buf_size(limits.header_bytes_max.max(BUFFER_BYTES_MIN).saturating_mul(2))
         .serve_connection(socket, answer)
         .with_upgrades();
     let mut connection = pin!(connection);

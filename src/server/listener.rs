@@ -137,15 +137,6 @@ pub(super) async fn accept(listener: &TcpListener, metrics: &Metrics) -> (TcpStr
     }
 }
 
-/// Accepts a connection that waits already.
-pub(super) fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match listener.poll_accept(&mut context) {
-        std::task::Poll::Ready(accepted) => accepted.ok(),
-        std::task::Poll::Pending => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
-use super::activity::{Connections, Order, TICK};
-use super::listener::{accept, accept_now};
+use super::activity::{Connections, TICK};
+use super::listener::accept;
 use super::socket::Socket;
 use super::{Listeners, Peer, ServerLimits, Service, Shutdown, Stage, connection};
 use crate::message::{Problem, ProblemKind};
@@ -20,6 +23,14 @@ use crate::telemetry::Metrics;
 
 /// The most threads of a worker that do what would hold up its connections.
 const BLOCKING_THREADS_MAX: usize = 4;
+
+/// How long a connection may be silent before its peer is asked whether it is there, and how often
+/// it is asked.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a connection that has asked nothing yet may still do so when everything ends.
+const NEW_CONNECTION_GRACE: Duration = Duration::from_millis(500);
 
 /// A server that runs on several workers.
 #[derive(Debug)]
@@ -124,7 +135,9 @@ async fn run<S: Service>(
             return;
         };
         // Without it, small answers would wait for the acknowledgement of earlier ones.
-        let _ = TcpStream::set_nodelay(&stream, true);
+        let _ = stream.set_nodelay(true);
+        // A peer that is gone without a word, or has closed while it is answered, is found out.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
         let (activity, service, limits) =
             (connections.add(), Arc::clone(&service), shared.options.limits);
         tasks.spawn(async move {
@@ -154,17 +167,43 @@ async fn run<S: Service>(
         () = &mut ticking => {}
         () = ended => {}
     }
-    // Whoever is connected by now is answered, too: closing the socket would reset it.
-    while let Some(accepted) = accept_now(&listener) {
-        serve(accepted);
-    }
-    drop(listener);
-    connections.tell(Order::Finish);
-    tasks.close();
+    accept_rest(listener, serve);
     tokio::select! {
         () = ticking => {}
-        () = async { tasks.wait().await; drained.await } => {}
+        () = finish(&connections, &tasks) => {}
     }
+    drained.await;
+}
+
+/// Whoever is connected by now is answered, too: closing the socket would reset it.
+fn accept_rest(listener: TcpListener, serve: impl Fn((TcpStream, SocketAddr))) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, address)) = listener.accept() {
+        let accepted = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = accepted {
+            serve((stream, address));
+        }
+    }
+}
+
+/// Waits until every connection has answered what it was asked.
+async fn finish(connections: &Connections, tasks: &TaskTracker) {
+    connections.finish(true);
+    tasks.close();
+    tokio::select! {
+        biased;
+        () = tasks.wait() => {}
+        // Whoever has asked nothing by then is not waited for.
+        () = tokio::time::sleep(NEW_CONNECTION_GRACE) => {
+            connections.finish(false);
+            tasks.wait().await;
+        }
+    }
+}
+
+/// How a peer that is gone is found out within about a minute.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL)
 }
 
 /// Says that there are too many connections.

@@ -1,8 +1,8 @@
 //! Answers that break off, lie about their length or never end: none is ever taken for another.
 
 use crate::support::{
-    Answer, Exchange, Gate, How, Origin, Peer, Proxy, Reply, Request, assert_executed, assert_held,
-    assert_problem, assert_replay, client, eventually, gzip, none_connected_to,
+    Answer, Ending, Exchange, Gate, How, Origin, Peer, Proxy, Reply, Request, assert_executed,
+    assert_held, assert_problem, assert_replay, client, eventually, gzip, none_connected_to,
 };
 
 const WAYS: [How; 2] = [How::Close, How::Reset];
@@ -128,6 +128,22 @@ async fn a_close_delimited_answer_is_never_kept_wherever_it_ends() {
     }
 }
 
+/// U5: an answer in a coding without chunks ends with its connection, too, and may be cut.
+#[tokio::test]
+async fn an_answer_in_another_coding_is_never_kept() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).start().await;
+    for (number, coding) in ["gzip", "identity", "chunked, gzip"].into_iter().enumerate() {
+        let raw = format!("HTTP/1.1 200 A\r\nTransfer-Encoding: {coding}\r\n\r\ntruncat");
+        origin.next(Answer::raw(raw).then(How::Close));
+        let request = client(&proxy).post("/report").key(format!("k{number}")).body("10");
+        let first = request.clone().send().await;
+        assert!(matches!(first.status, 200 | 502), "{coding}: {first:?}");
+        assert_eq!(request.send().await.status, 409, "{coding}: a cut answer was kept");
+        assert_eq!(origin.hits(), number + 1);
+    }
+}
+
 /// U13: what follows an answer belongs to nobody: it is never given to another request.
 #[tokio::test]
 async fn an_answer_too_many_is_given_to_nobody() {
@@ -243,39 +259,63 @@ async fn malformed_answers_are_refused_and_hold_their_keys() {
     }
 }
 
-/// U14: two framings are two messages, and a coding that is not undone is another body: neither
-/// is an answer. A length that is only said twice is one.
+/// U14: a coding that is not undone is another body, so that it is no answer.
 #[tokio::test]
-async fn an_answer_that_is_framed_in_two_ways_is_refused() {
+async fn an_answer_in_several_codings_is_refused() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
+    let codings =
+        ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked", "chunked, chunked", ", gzip"];
+    for (number, coding) in codings.into_iter().enumerate() {
+        let raw =
+            format!("HTTP/1.1 200 A\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+        let answer = Answer::raw(raw).then(How::Close);
+        origin.next(answer.clone()).next(answer);
+        let request = client(&proxy).post("/charges").key(format!("k{number}")).body("10");
+        let guarded = request.clone().send().await;
+        assert_eq!(guarded.status, 502, "{coding}: {guarded:?}");
+        assert_held(&guarded, request).await;
+        assert_problem(&client(&proxy).get("/charges").send().await, 502, "upstream-broken");
+        let next = client(&proxy).post("/charges").key(format!("next{number}")).send().await;
+        assert_eq!(next.status, 201, "after {coding}: {next:?}");
+    }
+}
+
+/// U14: an answer that is framed twice is framed once for its callers, or refused; whatever it
+/// was, the next answer is the next one's.
+#[tokio::test]
+async fn an_answer_that_is_framed_twice_is_reframed_or_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
     let chunks = "2\r\nab\r\n0\r\n\r\n";
-    let two_ways = [
-        "Content-Length: 4\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nContent-Length: 4",
-        "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked, chunked",
-        "Transfer-Encoding: chunked, gzip",
+    let twice = [
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked", chunks),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 4", chunks),
+        ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\nContent-Length: 2", chunks),
+        ("Content-Length: 2\r\nContent-Length: 2", "ab"),
     ];
-    for (number, fields) in two_ways.into_iter().enumerate() {
-        let raw = Answer::raw(format!("HTTP/1.1 200 A\r\n{fields}\r\n\r\n{chunks}"));
+    for (number, (fields, body)) in twice.into_iter().enumerate() {
+        let raw = Answer::raw(format!("HTTP/1.1 200 A\r\n{fields}\r\n\r\n{body}"));
         origin.next(raw.clone()).next(raw);
         let request = client(&proxy).post("/charges").key(format!("k{number}")).body("10");
-        let guarded = request.clone().send().await;
-        assert_eq!(guarded.status, 502, "{fields}: {guarded:?}");
-        assert_held(&guarded, request).await;
-        let passed = client(&proxy).get("/charges").send().await;
-        assert_problem(&passed, 502, "upstream-broken");
-        let next = client(&proxy).post("/charges").key(format!("next{number}")).send().await;
-        assert_eq!(next.status, 201, "after {fields}: {next:?}");
+        let mut caller = client(&proxy).connect().await;
+        let guarded = request.clone().send_on(&mut caller).await;
+        if guarded.status == 200 {
+            assert_replay(&guarded, &request.send_on(&mut caller).await);
+        } else {
+            assert_held(&guarded, request).await;
+        }
+        let passed = client(&proxy).get("/charges").send_on(&mut caller).await;
+        for reply in [guarded, passed] {
+            assert!(reply.status == 502 || reply.text() == "ab", "{fields}: {reply:?}");
+            assert_eq!(reply.ending, Ending::Complete, "{fields}: {reply:?}");
+            let framings =
+                ["content-length", "transfer-encoding"].map(|name| reply.headers(name).len());
+            assert_eq!(framings.iter().sum::<usize>(), 1, "{fields}: {reply:?}");
+        }
+        let next = client(&proxy).post("/charges").key(format!("next{number}"));
+        assert_eq!(next.send_on(&mut caller).await.status, 201, "after {fields}");
     }
-    let twice = "HTTP/1.1 200 A\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab";
-    origin.next(Answer::raw(twice));
-    let request = client(&proxy).post("/charges").key("twice").body("10");
-    let first = request.clone().send().await;
-    assert_eq!((first.text().as_str(), first.headers("content-length").len()), ("ab", 1));
-    assert_replay(&first, &request.send().await);
 }
 
 async fn write_much(mut exchange: Exchange, pieces: usize) -> Exchange {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
 use crate::support::{
@@ -210,6 +211,21 @@ async fn an_instance_without_work_ends_in_good_order() {
     assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
     let totals = proxy.wait_for_log("the totals", |line| line.contains(" ended ")).await;
     assert!(totals.contains("executed=20") && totals.contains("refused=0"), "{totals}");
+}
+
+/// P1: who is ready to serve is ready to end in good order, too.
+#[tokio::test]
+async fn a_signal_right_after_the_ready_line_is_heard() {
+    let args = ["run", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"];
+    for number in 0..30 {
+        let mut instance = Instance::start(&args, &[]);
+        let mut shell = instance.shell("read line; kill -TERM $PID");
+        let mut go = shell.stdin.take().expect("stdin is piped");
+        assert!(instance.line().await.is_some_and(|line| line.contains(" ready ")));
+        go.write_all(b"now\n").await.expect("the shell reads");
+        let (status, log) = instance.ended().await;
+        assert_eq!(status.code(), Some(0), "start {number}: {status}, {log:?}");
+    }
 }
 
 /// P2, S14: what was kept in memory is gone with the process, and is executed again.

@@ -171,6 +171,18 @@ async fn large_bodies_do_not_keep_small_requests_waiting() {
     assert!(grown < 2 * UPLOADS * 8 * MIB + 64 * MIB, "{} MiB", grown / MIB);
 }
 
+/// A gzip body of a few KiB that is this many MiB when it is decoded.
+fn bomb(mib: usize, mtime: u8) -> Vec<u8> {
+    let mut compress = flate2::Compress::new(flate2::Compression::fast(), false);
+    let mut block = Vec::with_capacity(64 * 1024);
+    // after a full flush nothing refers back, so that the block may be repeated
+    let flushed = compress.compress_vec(&vec![0; MIB], &mut block, flate2::FlushCompress::Full);
+    assert!(flushed.is_ok() && compress.total_in() == MIB as u64, "a MiB fits into the block");
+    let header = [0x1f, 0x8b, 8, 0, mtime, 0, 0, 0, 0, 3];
+    let end = [3, 0];
+    [&header[..], &block.repeat(mib), &end, &[0; 8]].concat()
+}
+
 /// A14: a body that grows when it is decoded is decoded to a limit, and hashed as it came.
 #[tokio::test]
 async fn a_compressed_bomb_is_hashed_as_it_came() {
@@ -178,24 +190,23 @@ async fn a_compressed_bomb_is_hashed_as_it_came() {
     let proxy = Proxy::before(&origin).start().await;
     let before = memory(&proxy, "VmHWM");
     origin.always(Answer::new(201).body("ok"));
-    let member = |mtime| gzip(&vec![0; MIB], mtime);
-    let upload = |body: Vec<u8>| -> Request {
+    let upload = |body: &[u8]| -> Request {
         client(&proxy).post("/upload").header("Content-Encoding", "gzip").body(body)
     };
-    let bomb = |mtime| member(mtime).repeat(40);
-    let bombs = [bomb(1), bomb(2), gzip(b"", 0).repeat(50_000)];
-    for (number, bomb) in bombs.into_iter().enumerate() {
-        let first = upload(bomb.clone()).send().await;
+    let bombs = [bomb(64, 1), bomb(64, 2), bomb(1_000, 1), gzip(b"", 0).repeat(50_000)];
+    for (number, bomb) in bombs.iter().enumerate() {
+        let first = upload(bomb).send().await;
         assert_eq!((first.status, origin.hits()), (201, number + 1));
-        assert_eq!(origin.last().body, bomb, "it is forwarded as it came");
+        assert_eq!(&origin.last().body, bomb, "it is forwarded as it came");
         assert_marked(&upload(bomb).send().await);
     }
     let grown = memory(&proxy, "VmHWM").saturating_sub(before);
-    assert!(grown < 40 * MIB, "{} MiB", grown / MIB);
+    assert!(grown < 64 * MIB, "{} MiB", grown / MIB);
     // below the limit, what counts is what it says
-    assert_executed(&upload(member(1)).send().await);
-    assert_marked(&upload(member(2)).send().await);
-    assert_eq!(origin.hits(), 4);
+    let member = |mtime| gzip(&vec![0; MIB], mtime);
+    assert_executed(&upload(&member(1)).send().await);
+    assert_marked(&upload(&member(2)).send().await);
+    assert_eq!(origin.hits(), bombs.len() + 1);
 }
 
 /// A13: a caller that asks for a large answer again and again and reads none of it is given one

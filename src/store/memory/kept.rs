@@ -92,9 +92,7 @@ impl Kept {
     ///
     /// It may have expired since the cache looked at its clock.
     pub(super) fn peek(&self, key: &RecordKey) -> Option<Record> {
-        // The cache waits only for its maintenance, after it has found the record.
-        let mut context = Context::from_waker(Waker::noop());
-        match pin!(self.cache.get(key)).poll(&mut context) {
+        match self.poll(key) {
             Poll::Ready(encoded) => decode(&encoded?).ok(),
             Poll::Pending => None,
         }
@@ -104,8 +102,20 @@ impl Kept {
         self.cache.get(key).await.and_then(|encoded| read(&encoded, now))
     }
 
-    pub(super) fn contains(&self, key: &RecordKey) -> bool {
-        self.cache.contains_key(key)
+    /// Whether there may be a record that counts.
+    pub(super) fn may_contain(&self, key: &RecordKey, now: Timestamp) -> bool {
+        match self.poll(key) {
+            Poll::Ready(encoded) => encoded.is_some_and(|encoded| {
+                expiry(&encoded).is_some_and(|expires_at| expires_at >= now)
+            }),
+            Poll::Pending => true,
+        }
+    }
+
+    /// Looks once; the cache waits only for its maintenance, after it has found the record.
+    fn poll(&self, key: &RecordKey) -> Poll<Option<Bytes>> {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(self.cache.get(key)).poll(&mut context)
     }
 
     pub(super) async fn insert(&self, key: &RecordKey, encoded: Bytes) {
@@ -113,8 +123,9 @@ impl Kept {
         self.cache.insert(*key, encoded).await;
     }
 
-    pub(super) async fn remove(&self, key: &RecordKey) {
-        self.cache.invalidate(key).await;
+    /// Removes a record; false if there is none.
+    pub(super) async fn take(&self, key: &RecordKey) -> bool {
+        self.cache.remove(key).await.is_some()
     }
 
     pub(super) async fn maintain(&self) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::kept::KeyHashes;
@@ -21,8 +21,28 @@ const SHARDS: usize = 64;
 pub(super) struct Marks {
     shards: Box<[Mutex<Shard>]>,
     records: AtomicUsize,
+    /// Records that may still get an answer.
+    open: AtomicUsize,
+    /// The last sweep for want of room, in seconds.
+    swept_at: AtomicU64,
     /// Tokens that nobody outside knows.
     settling: TokenSource,
+}
+
+/// How much is in a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Records.
+    pub(super) records: usize,
+    /// Those among them that may still get an answer.
+    pub(super) open: usize,
+}
+
+impl Load {
+    /// The same with one record more.
+    pub(super) const fn and_one(self) -> Self {
+        Self { records: self.records + 1, open: self.open + 1 }
+    }
 }
 
 type Shard = HashMap<RecordKey, Record, KeyHashes>;
@@ -32,12 +52,18 @@ impl Marks {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             records: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            swept_at: AtomicU64::new(0),
             settling: TokenSource::new(u64::MAX),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.records.load(Ordering::Relaxed)
+    /// How much is in the table.
+    pub(super) fn load(&self) -> Load {
+        Load {
+            records: self.records.load(Ordering::Relaxed),
+            open: self.open.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn get(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
@@ -45,27 +71,31 @@ impl Marks {
     }
 
     /// Inserts a record unless one that counts stands there; where none does, `may` is asked under
-    /// the table's lock whether to.
+    /// the table's lock whether to, given how much is in the table with this one.
     pub(super) fn insert(
         &self,
         key: &RecordKey,
         next: &Record,
         now: Timestamp,
-        may: impl FnOnce() -> Result<bool, StoreError>,
+        may: impl FnOnce(Load) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
         match self.shard(key).entry(*key) {
             Entry::Occupied(mut mark) if mark.get().is_expired(now) => {
+                self.recount(Some(mark.get()), Some(next));
                 mark.insert(next.clone());
                 Ok(true)
             }
             Entry::Occupied(_) => Ok(false),
             Entry::Vacant(vacant) => {
-                let may = may()?;
-                if may {
+                // Counted before it is asked, so that a rush cannot exceed a limit.
+                self.recount(None, Some(next));
+                let may = may(self.load());
+                if may == Ok(true) {
                     vacant.insert(next.clone());
-                    self.records.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.recount(Some(next), None);
                 }
-                Ok(may)
+                may
             }
         }
     }
@@ -74,16 +104,17 @@ impl Marks {
     pub(super) fn replace(&self, key: &RecordKey, token: LeaseToken, next: Option<Record>) -> bool {
         let mut shard = self.shard(key);
         let Entry::Occupied(mut mark) = shard.entry(*key) else { return false };
-        if mark.get().token != token {
+        // What has ended can be forgotten, and not be written over.
+        if mark.get().token != token || (next.is_some() && !is_open(mark.get())) {
             return false;
         }
+        self.recount(Some(mark.get()), next.as_ref());
         match next {
             Some(next) => {
                 mark.insert(next);
             }
             None => {
                 mark.remove();
-                self.records.fetch_sub(1, Ordering::Relaxed);
             }
         }
         true
@@ -93,24 +124,59 @@ impl Marks {
     /// returns its new token.
     pub(super) fn begin_settling(&self, key: &RecordKey, token: LeaseToken) -> Option<LeaseToken> {
         let mut shard = self.shard(key);
-        let mark = shard.get_mut(key).filter(|mark| mark.token == token)?;
-        mark.token = self.settling.next();
-        mark.state = State::InFlight { lease_until: Timestamp::MAX };
+        let mark = shard.get_mut(key).filter(|mark| mark.token == token && is_open(mark))?;
+        let state = State::InFlight { lease_until: Timestamp::MAX };
+        let next = Record { token: self.settling.next(), state, ..mark.clone() };
+        self.recount(Some(mark), Some(&next));
+        *mark = next;
         Some(mark.token)
+    }
+
+    /// Drops what no longer counts, if that was not done within the last second.
+    pub(super) fn sweep_sometimes(&self, now: Timestamp) {
+        let seconds = now.as_millis() / 1000;
+        if self.swept_at.swap(seconds, Ordering::Relaxed) != seconds {
+            self.sweep(now);
+        }
     }
 
     /// Drops what no longer counts.
     pub(super) fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            let before = shard.len();
-            shard.retain(|_, mark| !mark.is_expired(now));
-            self.records.fetch_sub(before - shard.len(), Ordering::Relaxed);
+            lock(shard).retain(|_, mark| {
+                let expired = mark.is_expired(now);
+                if expired {
+                    self.recount(Some(mark), None);
+                }
+                !expired
+            });
+        }
+    }
+
+    /// Counts that one record has taken the place of another.
+    fn recount(&self, before: Option<&Record>, after: Option<&Record>) {
+        for (count, before, after) in [
+            (&self.records, before.is_some(), after.is_some()),
+            (&self.open, before.is_some_and(is_open), after.is_some_and(is_open)),
+        ] {
+            match (before, after) {
+                (false, true) => _ = count.fetch_add(1, Ordering::Relaxed),
+                (true, false) => _ = count.fetch_sub(1, Ordering::Relaxed),
+                (false, false) | (true, true) => {}
+            }
         }
     }
 
     fn shard(&self, key: &RecordKey) -> MutexGuard<'_, Shard> {
         lock(&self.shards[usize::from(key.as_bytes()[31]) % SHARDS])
+    }
+}
+
+/// Whether a record may still get an answer.
+fn is_open(record: &Record) -> bool {
+    match record.state {
+        State::InFlight { .. } | State::Indeterminate => true,
+        State::Completed { .. } | State::Unreplayable => false,
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use self::kept::Kept;
 pub use self::kept::RECORD_BYTES;
-use self::marks::{MARK_BYTES, Marks};
+use self::marks::{Load, MARK_BYTES, Marks};
 use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
 use crate::clock::Clock;
 use crate::idempotency::{LeaseToken, Record, RecordKey, State, encode};
@@ -76,40 +76,40 @@ impl MemoryStore {
     /// Writes a record where there is none that counts.
     async fn insert(&self, key: &RecordKey, next: Record) -> Result<Swap, StoreError> {
         loop {
-            if !self.has_room() {
-                self.marks.sweep(self.clock.now());
+            if !self.has_room(self.marks.load().and_one()) {
+                self.marks.sweep_sometimes(self.clock.now());
             }
-            match self.marks.insert(key, &next, self.clock.now(), || self.may_insert(key))? {
-                true => return Ok(Swap::Done),
-                false => match self.find(key).await {
-                    Some(found) => return Ok(Swap::Lost(Some(found))),
-                    // What stood in the way has expired since.
-                    None => self.kept.remove(key).await,
-                },
+            // Asked under the table's lock, for the same reason.
+            let may = |load| self.may_insert(key, load);
+            if self.marks.insert(key, &next, self.clock.now(), may)? {
+                return Ok(Swap::Done);
+            }
+            // Nothing is found when what stood in the way has expired since.
+            if let Some(found) = self.find(key).await {
+                return Ok(Swap::Lost(Some(found)));
             }
         }
     }
 
     /// Whether no ended record stands in the way of another; an error if there is no room for it.
-    fn may_insert(&self, key: &RecordKey) -> Result<bool, StoreError> {
-        match (self.kept.contains(key), self.has_room()) {
+    fn may_insert(&self, key: &RecordKey, load: Load) -> Result<bool, StoreError> {
+        match (self.kept.may_contain(key, self.clock.now()), self.has_room(load)) {
             (true, _) => Ok(false),
             (false, true) => Ok(true),
             (false, false) => Err(StoreError::Full),
         }
     }
 
-    /// Whether there is room for another mark, and for the answer that it may become.
-    fn has_room(&self) -> bool {
-        let marks = self.marks.len();
-        let answers = match self.options.when_full {
+    /// Whether there is room for so many marks, and for the answers that they may become.
+    fn has_room(&self, marks: Load) -> bool {
+        let bytes = match self.options.when_full {
             WhenFull::Evict => 0,
             WhenFull::Refuse => {
                 let answer = self.options.answer_bytes_max + RECORD_BYTES;
-                (marks as u64 + 1).saturating_mul(answer).saturating_add(self.kept.bytes())
+                (marks.open as u64).saturating_mul(answer).saturating_add(self.kept.bytes())
             }
         };
-        marks < self.options.marks_max && answers <= self.options.bytes_max
+        marks.records <= self.options.marks_max && bytes <= self.options.bytes_max
     }
 
     /// Replaces the record that shows the token with one that has an answer.
@@ -136,9 +136,12 @@ impl MemoryStore {
     /// Removes the ended record that shows the token.
     async fn forget(&self, key: &RecordKey, token: LeaseToken) -> Swap {
         match self.find(key).await {
+            // Of several who forget at once, one takes it out.
             Some(found) if found.token == token && is_completed(&found) => {
-                self.kept.remove(key).await;
-                Swap::Done
+                match self.kept.take(key).await {
+                    true => Swap::Done,
+                    false => Swap::Lost(None),
+                }
             }
             found => Swap::Lost(found),
         }
@@ -201,7 +204,7 @@ impl Store for MemoryStore {
     }
 
     fn usage(&self) -> Usage {
-        let marks = self.marks.len() as u64;
+        let marks = self.marks.load().records as u64;
         Usage { records: self.kept.len() + marks, bytes: self.kept.bytes() + marks * MARK_BYTES }
     }
 }

@@ -215,6 +215,14 @@ impl Instance {
         within("a line of log", self.log.next_line()).await.expect("reading the log")
     }
 
+    /// A shell that runs this script with its process id as `PID`, and is sent its input.
+    pub fn shell(&self, script: &str) -> Child {
+        let pid = self.child.id().expect("it runs").to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).env("PID", pid).stdin(Stdio::piped()).kill_on_drop(true);
+        shell.spawn().expect("starting a shell")
+    }
+
     pub fn terminate(&self) {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
