@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// Does the work and settles it; listens for a late answer when it has not ended in time.
-    async fn execute<W, F>(&self, leader: Leader, mut lease: Lease, terms: &Terms, work: W)
+    async fn execute<W, F>(&self, leader: Leader, lease: Lease, terms: &Terms, work: W)
     where
         W: FnOnce() -> F,
         F: Future<Output = Attempt>,
@@ -103,23 +103,23 @@ impl Shared {
         let mut work = Unpanicking(Box::pin(async { work().await }));
         match timeout(terms.timeout, lease.keep_while(&mut work)).await {
             Ok(attempt) => {
-                let landing = self.settle(&mut lease, attempt, terms).await;
+                let landing = self.settle(&lease, attempt, terms).await;
                 drop(leader.land(landing));
             }
             Err(_) => {
                 self.metrics.unknown_outcomes.increment(UnknownCause::TimedOut);
-                self.end_unknown(&mut lease, terms).await;
+                self.end_unknown(&lease, terms).await;
                 // It still counts as running while a late answer is listened for.
                 let _place = leader.land(Landing::Failed(Failure::TimedOut));
                 if let Ok(attempt) = timeout(terms.linger, work).await {
-                    self.settle_late(&mut lease, attempt, terms).await;
+                    self.settle_late(&lease, attempt, terms).await;
                 }
             }
         }
     }
 
     /// Writes down how the work ended, and says what its callers are told.
-    async fn settle(&self, lease: &mut Lease, attempt: Attempt, terms: &Terms) -> Landing {
+    async fn settle(&self, lease: &Lease, attempt: Attempt, terms: &Terms) -> Landing {
         let now = self.clock.now();
         match attempt {
             Attempt::Keep(answer) => {
@@ -155,7 +155,7 @@ impl Shared {
     }
 
     /// Writes down how work ended of which everybody believes that its outcome is unknown.
-    async fn settle_late(&self, lease: &mut Lease, attempt: Attempt, terms: &Terms) {
+    async fn settle_late(&self, lease: &Lease, attempt: Attempt, terms: &Terms) {
         if !holds(terms) {
             // The key was given back, and may be another's by now.
             return;
@@ -170,7 +170,7 @@ impl Shared {
         }
     }
 
-    async fn end_unknown(&self, lease: &mut Lease, terms: &Terms) {
+    async fn end_unknown(&self, lease: &Lease, terms: &Terms) {
         if holds(terms) {
             lease.finish(State::Indeterminate).await;
         } else {

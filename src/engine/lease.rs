@@ -1,5 +1,6 @@
 //! A claim on a record: whoever holds it must say how the work ended.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,43 +30,44 @@ impl Lease {
         Self { shared, key, record }
     }
 
-    /// Does the work, renewing the claim as long as it takes.
-    pub(super) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Does the work, and renews the claim meanwhile; a store that is slow to renew it does not
+    /// hold the work up.
+    pub(super) async fn keep_while<T>(&self, work: impl Future<Output = T>) -> T {
         let Some(lease) = self.shared.store.lease() else { return work.await };
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep(lease / 3) => self.renew().await,
-            }
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = self.renew_every(lease / 3) => match never {},
         }
     }
 
-    async fn renew(&mut self) {
-        let lease_until = self.shared.lease_until(self.shared.clock.now());
-        // A claim that can't be renewed runs out, and then counts as unknown: that is safe.
-        let _ = self.write(State::InFlight { lease_until }).await;
+    async fn renew_every(&self, period: Duration) -> Infallible {
+        loop {
+            tokio::time::sleep(period).await;
+            let lease_until = self.shared.lease_until(self.shared.clock.now());
+            // A claim that can't be renewed runs out, and then counts as unknown: that is safe.
+            let _ = self.write(State::InFlight { lease_until }).await;
+        }
     }
 
     /// Writes the state if the claim is still ours.
-    pub(super) async fn write(&mut self, state: State) -> Result<(), StoreError> {
+    pub(super) async fn write(&self, state: State) -> Result<(), StoreError> {
         let next = Record { state, ..self.record.clone() };
         self.change(Some(next)).await
     }
 
     /// Writes a last state that has no answer.
-    pub(super) async fn finish(&mut self, state: State) {
+    pub(super) async fn finish(&self, state: State) {
         // What the store has not taken runs out, and then counts as unknown: that is safe.
         let _ = self.write(state).await;
     }
 
     /// Gives the key back.
-    pub(super) async fn release(&mut self) {
+    pub(super) async fn release(&self) {
         let _ = self.change(None).await;
     }
 
-    async fn change(&mut self, next: Option<Record>) -> Result<(), StoreError> {
+    async fn change(&self, next: Option<Record>) -> Result<(), StoreError> {
         let expected = Expected::HeldBy(self.record.token);
         let mut pause = WRITE_PAUSE;
         for attempt in 1..=WRITES_MAX {

@@ -23,8 +23,8 @@ pub(super) struct Marks {
     records: AtomicUsize,
     /// Records that may still get an answer.
     open: AtomicUsize,
-    /// The last sweep for want of room, in seconds.
-    swept_at: AtomicU64,
+    /// When the first of the records no longer counts, or earlier; in milliseconds.
+    next_expiry: AtomicU64,
     /// Tokens that nobody outside knows.
     settling: TokenSource,
 }
@@ -53,7 +53,7 @@ impl Marks {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             records: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
-            swept_at: AtomicU64::new(0),
+            next_expiry: AtomicU64::new(u64::MAX),
             settling: TokenSource::new(u64::MAX),
         }
     }
@@ -132,29 +132,44 @@ impl Marks {
         Some(mark.token)
     }
 
-    /// Drops what no longer counts, if that was not done within the last second.
-    pub(super) fn sweep_sometimes(&self, now: Timestamp) {
-        let seconds = now.as_millis() / 1000;
-        if self.swept_at.swap(seconds, Ordering::Relaxed) != seconds {
+    /// Drops what no longer counts, if there is anything.
+    pub(super) fn sweep_if_due(&self, now: Timestamp) {
+        if now.as_millis() > self.next_expiry.load(Ordering::Relaxed) {
             self.sweep(now);
         }
     }
 
     /// Drops what no longer counts.
     pub(super) fn sweep(&self, now: Timestamp) {
+        self.next_expiry.store(u64::MAX, Ordering::Relaxed);
         for shard in &self.shards {
             lock(shard).retain(|_, mark| {
                 let expired = mark.is_expired(now);
                 if expired {
                     self.recount(Some(mark), None);
+                } else {
+                    self.note_expiry(mark);
                 }
                 !expired
             });
         }
     }
 
+    fn note_expiry(&self, record: &Record) {
+        let expires_at = match record.state {
+            State::InFlight { lease_until } => lease_until.max(record.expires_at),
+            State::Completed { .. } | State::Unreplayable | State::Indeterminate => {
+                record.expires_at
+            }
+        };
+        self.next_expiry.fetch_min(expires_at.as_millis(), Ordering::Relaxed);
+    }
+
     /// Counts that one record has taken the place of another.
     fn recount(&self, before: Option<&Record>, after: Option<&Record>) {
+        if let Some(after) = after {
+            self.note_expiry(after);
+        }
         for (count, before, after) in [
             (&self.records, before.is_some(), after.is_some()),
             (&self.open, before.is_some_and(is_open), after.is_some_and(is_open)),

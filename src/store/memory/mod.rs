@@ -77,7 +77,7 @@ impl MemoryStore {
     async fn insert(&self, key: &RecordKey, next: Record) -> Result<Swap, StoreError> {
         loop {
             if !self.has_room(self.marks.load().and_one()) {
-                self.marks.sweep_sometimes(self.clock.now());
+                self.marks.sweep_if_due(self.clock.now());
             }
             // Asked under the table's lock, for the same reason.
             let may = |load| self.may_insert(key, load);
