@@ -15,6 +15,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 impl Shared {
+    /// The record, as the store has it.
+    pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        self.store.load(key).await.inspect_err(|_| {
+            self.metrics.store_errors.increment(StoreOperation::Load);
+        })
+    }
+
     /// Waits until the record is no longer in flight, and returns what is there then; nothing if
     /// that lasts until `deadline`.
     pub(super) async fn follow(
@@ -30,10 +37,7 @@ impl Shared {
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(PAUSE_MAX);
-            let found = self.store.load(key).await.inspect_err(|_| {
-                self.metrics.store_errors.increment(StoreOperation::Load);
-            })?;
-            match found {
+            match self.load(key).await? {
                 Some(Record { state: State::InFlight { lease_until }, .. })
                     if lease_until >= self.clock.now() => {}
                 found => return Ok(Some(found)),

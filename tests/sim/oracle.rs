@@ -208,7 +208,10 @@ impl Facts {
                 self.plan.terms(key).on_unknown == OnUnknown::Hold
                     && self.saw(key, |record, until| {
                         record.state == State::Indeterminate
-                            || (has_lapsed(record, until) && self.may_lapse(record))
+                            || (has_lapsed(record, until)
+                                && self
+                                    .claim_of(record.token)
+                                    .is_none_or(|claim| self.may_lapse(&self.claims[claim])))
                     })
             }
             Refusal::AnswerNotKept => {
@@ -260,11 +263,8 @@ impl Facts {
         })
     }
 
-    /// Whether something is to blame when a lease runs out.
-    fn may_lapse(&self, record: &Record) -> bool {
-        let Some(claim) = self.claim_of(record.token).map(|claim| &self.claims[claim]) else {
-            return true;
-        };
+    /// Whether something is to blame when the lease of a claim runs out.
+    fn may_lapse(&self, claim: &Claim) -> bool {
         let weather = &self.plan.weather;
         weather.faults != [0; 3]
             || weather.outage.is_some()
@@ -329,10 +329,17 @@ impl Facts {
         let (Some(earlier), Some(later)) = (first_claim.execution, second_claim.execution) else {
             return;
         };
-        if claimed_at > first_claim.expires_at {
-            return self.tally.count("executed again after the window");
-        }
         let first = &self.executions[earlier];
+        if claimed_at > first_claim.expires_at {
+            let ran_until = first.report.map_or(self.deadline(first), |(reported_at, _)| {
+                reported_at.min(self.deadline(first))
+            });
+            let holds = claimed_at >= ran_until || self.may_lapse(first_claim);
+            self.tally.count("executed again after the window");
+            return self.demand(holds, || {
+                format!("key {key} was executed again ({later}) while {earlier} still ran")
+            });
+        }
         let freed = first.report.is_some_and(|(reported_at, report)| {
             matches!(report, Report::Discard | Report::NotSent) && reported_at <= claimed_at
         });
