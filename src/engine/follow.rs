@@ -14,6 +14,16 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// What was found of a key.
+///
+/// Whether it still counts is decided for the time at which it was asked for: by the time at
+/// which the answer is here, its holder may long have renewed its claim.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) record: Option<Record>,
+    pub(super) asked_at: Timestamp,
+}
+
 impl Shared {
     /// The record, as the store has it.
     pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
@@ -28,7 +38,7 @@ impl Shared {
         &self,
         key: &RecordKey,
         deadline: Timestamp,
-    ) -> Result<Option<Option<Record>>, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         let mut pause = PAUSE_MIN;
         loop {
             let left = deadline.since(self.clock.now());
@@ -37,10 +47,11 @@ impl Shared {
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(PAUSE_MAX);
+            let asked_at = self.clock.now();
             match self.load(key).await? {
                 Some(Record { state: State::InFlight { lease_until }, .. })
-                    if lease_until >= self.clock.now() => {}
-                found => return Ok(Some(found)),
+                    if lease_until >= asked_at => {}
+                record => return Ok(Some(Found { record, asked_at })),
             }
         }
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::time::timeout;
 
 use super::flight::{Landing, Leader};
+use super::follow::Found;
 use super::lease::Lease;
 use super::{Shared, holds};
 use crate::clock::Timestamp;
@@ -51,10 +52,10 @@ impl Shared {
         terms: &Terms,
     ) -> Result<Claim, StoreError> {
         let started = self.clock.now();
-        let mut found: Option<Record> = None;
+        let mut found = Found { record: None, asked_at: started };
         for _ in 0..CLAIMS_MAX {
-            let now = self.clock.now();
-            let expected = match decide(found.as_ref(), &identity.fingerprint, terms, now) {
+            let Found { record, asked_at } = &found;
+            let expected = match decide(record.as_ref(), &identity.fingerprint, terms, *asked_at) {
                 Decision::Claim => Expected::Absent,
                 Decision::TakeOver(token) => Expected::HeldBy(token),
                 Decision::Replay { answer, kept_at } => {
@@ -63,14 +64,15 @@ impl Shared {
                 Decision::Refuse(refusal) => return Ok(Claim::Lost(Landing::Refused(refusal))),
                 Decision::Await => {
                     match self.follow(&identity.key, started.after(terms.wait)).await? {
-                        Some(record) => {
-                            found = record;
+                        Some(followed) => {
+                            found = followed;
                             continue;
                         }
                         None => return Ok(Claim::Lost(Landing::Refused(Refusal::InProgress))),
                     }
                 }
             };
+            let now = self.clock.now();
             let token = self.tokens.next();
             let record = Record {
                 fingerprint: identity.fingerprint,
@@ -83,7 +85,7 @@ impl Shared {
                     let lease = Lease::new(Arc::clone(self), identity.key, record);
                     return Ok(Claim::Won(lease));
                 }
-                Ok(Swap::Lost(winner)) => found = winner,
+                Ok(Swap::Lost(winner)) => found = Found { record: winner, asked_at: now },
                 Err(error) => {
                     // It may have been claimed all the same, and nobody would settle it.
                     let _ = self.swap(&identity.key, Expected::HeldBy(token), None).await;

@@ -121,10 +121,11 @@ impl Engine {
     /// It is the record that says whose the key is: the flight's own leader may be about to learn
     /// that it differs from the first request, and this one may be a repeat of that.
     async fn differs(&self, identity: &Identity, terms: &Terms, part: Part) -> Outcome {
+        let asked_at = self.0.clock.now();
         let Ok(found) = self.0.load(&identity.key).await else {
             return Outcome::Refused(Refusal::StoreUnavailable);
         };
-        match decide(found.as_ref(), &identity.fingerprint, terms, self.0.clock.now()) {
+        match decide(found.as_ref(), &identity.fingerprint, terms, asked_at) {
             Decision::Replay { answer, kept_at: answered_at } => {
                 Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
             }
