@@ -130,9 +130,10 @@ impl Engine {
                 Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
             }
             Decision::Refuse(refusal) => Outcome::Refused(refusal),
-            Decision::Await => Outcome::Refused(Refusal::InProgress),
+            // The key is this request's, but for the flight that is in its way.
+            Decision::Await | Decision::TakeOver(_) => Outcome::Refused(Refusal::InProgress),
             // The flight's leader is about to claim the key.
-            Decision::Claim | Decision::TakeOver(_) => Outcome::Refused(Refusal::KeyReused(part)),
+            Decision::Claim => Outcome::Refused(Refusal::KeyReused(part)),
         }
     }
 
