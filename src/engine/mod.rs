@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use self::flight::{Flights, Joined};
 use crate::clock::Clock;
 use crate::idempotency::{
-    Attempt, Decision, Identity, OnUnknown, Outcome, Part, Provenance, Refusal, Terms, TokenSource,
+    Attempt, Decision, Identity, OnUnknown, Outcome, Provenance, Refusal, Terms, TokenSource,
     decide,
 };
 use crate::store::Store;
@@ -108,32 +108,7 @@ impl Engine {
                     Err(_) => Outcome::Refused(Refusal::InProgress),
                 }
             }
-            Err(Refusal::KeyReused(part)) => {
-                drop(work);
-                self.differs(&identity, &terms, part).await
-            }
             Err(refusal) => Outcome::Refused(refusal),
-        }
-    }
-
-    /// What is told to a caller whose request differs from that of a flight of its key.
-    ///
-    /// It is the record that says whose the key is: the flight's own leader may be about to learn
-    /// that it differs from the first request, and this one may be a repeat of that.
-    async fn differs(&self, identity: &Identity, terms: &Terms, part: Part) -> Outcome {
-        let asked_at = self.0.clock.now();
-        let Ok(found) = self.0.load(&identity.key).await else {
-            return Outcome::Refused(Refusal::StoreUnavailable);
-        };
-        match decide(found.as_ref(), &identity.fingerprint, terms, asked_at) {
-            Decision::Replay { answer, kept_at: answered_at } => {
-                Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
-            }
-            Decision::Refuse(refusal) => Outcome::Refused(refusal),
-            // The key is this request's, but for the flight that is in its way.
-            Decision::Await | Decision::TakeOver(_) => Outcome::Refused(Refusal::InProgress),
-            // The flight's leader is about to claim the key.
-            Decision::Claim => Outcome::Refused(Refusal::KeyReused(part)),
         }
     }
 

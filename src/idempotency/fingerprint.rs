@@ -6,7 +6,7 @@ use super::key::{Purpose, Secret};
 ///
 /// It holds one hash for each part, so that a refusal can say which part differs; together they
 /// are 32 bytes. The hashes are keyed: nobody outside can search for two bodies that share one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Fingerprint {
     query: [u8; 8],
     content_type: [u8; 8],

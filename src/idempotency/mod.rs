@@ -20,7 +20,7 @@ pub use outcome::{Attempt, Broken, Failure, Limit, Outcome, Provenance, Refusal,
 pub use record::{LeaseToken, Record, State, TokenSource};
 
 /// What one request is about: the key of its record, and what must not change under that key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Identity {
     /// The key of the record.
     pub key: RecordKey,
