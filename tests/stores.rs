@@ -782,6 +782,7 @@ async fn keys_do_not_mix<K: Kind>() {
 }
 
 /// Readers look all the time while the record goes from state to state.
+/// K7: readers that hammer a record while it is settled.
 async fn a_reader_never_misses_a_record_that_is_settled<K: Kind>() {
     let it = K::open(PLENTY);
     for round in 0..100 {
