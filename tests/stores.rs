@@ -781,8 +781,7 @@ async fn keys_do_not_mix<K: Kind>() {
     assert_eq!(it.store.usage().records, 256);
 }
 
-/// Readers look all the time while the record goes from state to state.
-/// K7: readers that hammer a record while it is settled.
+/// K7: readers look all the time while the record goes from state to state.
 async fn a_reader_never_misses_a_record_that_is_settled<K: Kind>() {
     let it = K::open(PLENTY);
     for round in 0..100 {
