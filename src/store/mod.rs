@@ -25,6 +25,9 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Replaces the record with `next`, or removes it, if it is what was expected; atomic.
     ///
+    /// What has ended is never written over, whatever token is shown: it can only be removed. A
+    /// holder's late word must not undo what it has said.
+    ///
     /// # Cancel safety
     ///
     /// A swap that is dropped may have happened or not.

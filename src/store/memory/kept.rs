@@ -123,9 +123,8 @@ impl Kept {
         self.cache.insert(*key, encoded).await;
     }
 
-    /// Removes a record; false if there is none.
-    pub(super) async fn take(&self, key: &RecordKey) -> bool {
-        self.cache.remove(key).await.is_some()
+    pub(super) async fn remove(&self, key: &RecordKey) {
+        self.cache.invalidate(key).await;
     }
 
     pub(super) async fn maintain(&self) {

@@ -120,13 +120,18 @@ impl Marks {
         true
     }
 
+    /// A token that nobody outside knows.
+    pub(super) fn settling_token(&self) -> LeaseToken {
+        self.settling.next()
+    }
+
     /// Makes the record that shows the token one in flight that nobody else can change, and
     /// returns its new token.
     pub(super) fn begin_settling(&self, key: &RecordKey, token: LeaseToken) -> Option<LeaseToken> {
         let mut shard = self.shard(key);
         let mark = shard.get_mut(key).filter(|mark| mark.token == token && is_open(mark))?;
         let state = State::InFlight { lease_until: Timestamp::MAX };
-        let next = Record { token: self.settling.next(), state, ..mark.clone() };
+        let next = Record { token: self.settling_token(), state, ..mark.clone() };
         self.recount(Some(mark), Some(&next));
         *mark = next;
         Some(mark.token)

@@ -13,7 +13,7 @@ use self::kept::Kept;
 pub use self::kept::RECORD_BYTES;
 use self::marks::{Load, MARK_BYTES, Marks};
 use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::idempotency::{LeaseToken, Record, RecordKey, State, encode};
 use crate::telemetry::Metrics;
 
@@ -134,17 +134,23 @@ impl MemoryStore {
     }
 
     /// Removes the ended record that shows the token.
-    async fn forget(&self, key: &RecordKey, token: LeaseToken) -> Swap {
-        match self.find(key).await {
-            // Of several who forget at once, one takes it out.
-            Some(found) if found.token == token && is_completed(&found) => {
-                match self.kept.take(key).await {
-                    true => Swap::Done,
-                    false => Swap::Lost(None),
-                }
-            }
-            found => Swap::Lost(found),
+    async fn forget(&self, key: &RecordKey, token: LeaseToken) -> Result<Swap, StoreError> {
+        let Some(found) = self.find(key).await else { return Ok(Swap::Lost(None)) };
+        // From here on nobody can claim the key, and whoever finds it waits.
+        let state = State::InFlight { lease_until: Timestamp::MAX };
+        let guard = Record { token: self.marks.settling_token(), state, ..found };
+        if !self.marks.insert(key, &guard, self.clock.now(), |_| Ok(true))? {
+            return Ok(Swap::Lost(self.find(key).await));
         }
+        let swapped = match self.kept.get(key, self.clock.now()).await {
+            Some(kept) if kept.token == token => {
+                self.kept.remove(key).await;
+                Swap::Done
+            }
+            kept => Swap::Lost(kept),
+        };
+        self.marks.replace(key, guard.token, None);
+        Ok(swapped)
     }
 }
 
@@ -181,11 +187,11 @@ impl Store for MemoryStore {
                 }
                 (Expected::HeldBy(token), next) => {
                     let forgets = next.is_none();
-                    Ok(match self.marks.replace(key, token, next) {
-                        true => Swap::Done,
+                    match self.marks.replace(key, token, next) {
+                        true => Ok(Swap::Done),
                         false if forgets => self.forget(key, token).await,
-                        false => Swap::Lost(self.find(key).await),
-                    })
+                        false => Ok(Swap::Lost(self.find(key).await)),
+                    }
                 }
             }
         })
