@@ -143,3 +143,21 @@ async fn an_unkeyed_body_beyond_the_limit_passes_unprotected() {
         assert_eq!(origin.last().body, body.as_bytes());
     }
 }
+
+/// A15, U6: what has timed out still runs as long as its late answer is listened for, and counts.
+#[tokio::test]
+async fn work_that_lingers_counts_as_running() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--max-flights", "2");
+    let proxy = proxy.arg("--upstream-timeout", "100ms").start().await;
+    let gate = Gate::shut();
+    origin.always(Act::Ledger.after(&gate));
+    let request = |key: &str| client(&proxy).post("/charges").key(key).body("10");
+    for key in ["k1", "k2"] {
+        assert_problem(&request(key).send().await, 504, "upstream-timeout");
+    }
+    assert_problem(&request("k3").send().await, 503, "busy");
+    gate.open();
+    eventually("a late answer makes room", async || request("k3").send().await.status == 201).await;
+    assert_eq!(origin.hits(), 3);
+}

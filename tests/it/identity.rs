@@ -181,6 +181,11 @@ async fn another_caller_is_an_independent_record() {
             plain.clone().header("Authorization", "b"),
             plain.clone().header("X-API-Key", "a"),
             plain.clone().header("Cookie", "a"),
+            plain.clone().header("X-Auth-Token", "a"),
+            plain.clone().header("X-Auth-Token", "b"),
+            plain.clone().header("X-Forwarded-User", "a"),
+            plain.clone().header("X-Forwarded-User", "b"),
+            plain.clone().header("X-Forwarded-Client-Cert", "a"),
             plain.clone().header("Authorization", "a").header("X-API-Key", "a"),
             plain.header("Authorization", "a").header("Cookie", "a"),
         ];
@@ -290,4 +295,41 @@ async fn x_request_id_is_no_key() {
     assert_replay(&first, &post("10").header("X-Request-ID", "x2").send().await);
     assert_executed(&post("20").header("X-Request-ID", "x1").send().await);
     assert_eq!(origin.hits(), 2);
+}
+
+/// C18: without a key, whoever says who they are, or which event it is, in any header that is not
+/// known to change between attempts, is told apart.
+#[tokio::test]
+async fn headers_that_name_somebody_are_not_volatile() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).start().await;
+    for name in ["Cf-Access-Authenticated-User-Email", "Svix-Id", "L5d-Client-Id", "X-Tenant"] {
+        let request = |value: &str| client(&proxy).post("/charges").header(name, value).body("10");
+        let alice = request("alice").send().await;
+        assert_executed(&alice);
+        assert_executed(&request("bob").send().await);
+        assert_replay(&alice, &request("alice").send().await);
+    }
+    assert_eq!(origin.hits(), 8);
+}
+
+/// C24: a method in another case is no way past the guard, and neither is a header that asks for
+/// another method.
+#[tokio::test]
+async fn no_spelling_of_a_method_passes_the_guard() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).start().await;
+    for method in ["post", "Put", "pATCH"] {
+        let mut connection = client(&proxy).connect().await;
+        let raw = format!("{method} /charges HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        connection.write(raw.as_bytes()).await;
+        assert_problem(&connection.read().await, 400, "bad-request");
+    }
+    assert_eq!(origin.hits(), 0);
+    let request =
+        || client(&proxy).get("/charges").key("k1").header("X-HTTP-Method-Override", "POST");
+    let first = request().send().await;
+    assert_executed(&first);
+    assert_replay(&first, &request().send().await);
+    assert_eq!(origin.hits(), 1);
 }
