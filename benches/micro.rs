@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use divan::Bencher;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, Method, Request};
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnUnknown, Record, Secret,
-    State, Terms, decide, decode, encode,
+    Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnMismatch, OnUnknown,
+    Record, Secret, State, Terms, decide, decode, encode,
 };
 use oncegate::message::{Authority, clean, scan};
-use oncegate::policy::{Guard, Identified};
+use oncegate::policy::{Asked, Identified, Matcher, Policy, Route, Rule};
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
 
@@ -28,10 +28,11 @@ const TERMS: Terms = Terms {
     timeout: Duration::from_secs(300),
     linger: Duration::from_secs(600),
     on_unknown: OnUnknown::Hold,
+    on_mismatch: OnMismatch::Refuse,
 };
 
-fn guard() -> Guard {
-    Guard::new(Secret::from_bytes([7; 32]), TERMS)
+fn route() -> Route {
+    Route::new(Secret::from_bytes([7; 32]), TERMS)
 }
 
 fn request(key: Option<&str>) -> Parts {
@@ -49,10 +50,22 @@ fn request(key: Option<&str>) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn identify(guard: &Guard, head: &Parts, body: &[u8]) -> Identified {
+fn identify(route: &Route, head: &Parts, body: &[u8]) -> Identified {
     let authority = Authority::of(&head.uri, &head.headers, head.version).unwrap();
-    let chosen = guard.choose(&head.headers).unwrap().unwrap();
-    guard.identify(&chosen, &authority, head, body)
+    let now = Timestamp::from_millis(1);
+    let asked = Asked { authority: &authority, head, certificate: None, now, acts_as: None };
+    let chosen = route.choose(&asked).unwrap();
+    route.identify(chosen, &asked, body).unwrap().unwrap()
+}
+
+/// What is done with a request before it is known who asks for what.
+fn identify_through(policy: &Policy, head: &Parts, body: &[u8]) -> Identified {
+    let authority = Authority::of(&head.uri, &head.headers, head.version).unwrap();
+    let route = policy.route(&head.method, authority.as_str(), head.uri.path());
+    let now = Timestamp::from_millis(1);
+    let asked = Asked { authority: &authority, head, certificate: None, now, acts_as: None };
+    let chosen = route.choose(&asked).unwrap();
+    route.identify(chosen, &asked, body).unwrap().unwrap()
 }
 
 fn answer() -> Answer {
@@ -75,14 +88,14 @@ fn record() -> Record {
 
 #[divan::bench(args = [0, 512, 8192, 65536])]
 fn identify_by_key(bencher: Bencher<'_, '_>, body: usize) {
-    let (guard, head, body) = (guard(), request(Some("8e03978e-40d5-43dd-bc93")), vec![b'x'; body]);
-    bencher.bench(|| identify(&guard, &head, &body));
+    let (route, head, body) = (route(), request(Some("8e03978e-40d5-43dd-bc93")), vec![b'x'; body]);
+    bencher.bench(|| identify(&route, &head, &body));
 }
 
 #[divan::bench(args = [0, 512, 8192, 65536])]
 fn identify_by_checksum(bencher: Bencher<'_, '_>, body: usize) {
-    let (guard, head, body) = (guard(), request(None), vec![b'x'; body]);
-    bencher.bench(|| identify(&guard, &head, &body));
+    let (route, head, body) = (route(), request(None), vec![b'x'; body]);
+    bencher.bench(|| identify(&route, &head, &body));
 }
 
 #[divan::bench]
@@ -115,15 +128,137 @@ fn scan_and_clean(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// Four rules for each resource of an API.
+fn routes(count: usize) -> Matcher {
+    let of_resource = |index| {
+        let profiles = format!("/api/v1.1/profiles{index}");
+        let subscriptions = format!("{profiles}/{{id}}/subscriptions");
+        let one = format!("{subscriptions}/{{sub_id}}");
+        [format!("{profiles}/{{id}}"), profiles, subscriptions, one]
+    };
+    let paths = (0..).flat_map(of_resource).take(count);
+    Matcher::new(
+        paths.map(|path| Rule { path: Some(path.parse().unwrap()), ..Rule::default() }).collect(),
+    )
+}
+
+/// The last rule.
+#[divan::bench(args = [1, 100, 1000])]
+fn find_route(bencher: Bencher<'_, '_>, count: usize) {
+    let matcher = routes(count);
+    let path = match count {
+        1 => "/api/v1.1/profiles0/8e03978e-40d5-43dd".to_owned(),
+        _ => format!("/api/v1.1/profiles{}/8e03978e-40d5-43dd/subscriptions/17", count / 4 - 1),
+    };
+    assert_eq!(matcher.find(&Method::POST, "api.example", &path), Some(count - 1));
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box("api.example"), &path));
+}
+
+#[divan::bench(args = [1, 100, 1000])]
+fn find_no_route(bencher: Bencher<'_, '_>, count: usize) {
+    let (matcher, path) = (routes(count), "/api/v1.1/accounts/8e03978e-40d5-43dd");
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box("api.example"), path));
+}
+
+/// One rule for each host.
+#[divan::bench(args = [1, 100, 1000])]
+fn find_route_by_host(bencher: Bencher<'_, '_>, count: usize) {
+    let rule = |index| Rule {
+        host: Some(format!("*.tenant{index}.example").parse().unwrap()),
+        path: Some("/api/v1.1/profiles/{id}".parse().unwrap()),
+        ..Rule::default()
+    };
+    let matcher = Matcher::new((0..count).map(rule).collect());
+    let (host, path) = (format!("api.tenant{}.example", count - 1), "/api/v1.1/profiles/8e03978e");
+    assert_eq!(matcher.find(&Method::POST, &host, path), Some(count - 1));
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box(&host), path));
+}
+
+/// The path of a request, which is the same whatever else there is.
+const TARGET: &str = "/api/v1.1/market/products/import";
+
+/// Other paths of an API, and again in as many versions of it as are needed.
+fn others(count: usize) -> Vec<String> {
+    let text = include_str!("../examples/altcraft.toml");
+    let quoted = |line: &'static str| line.strip_prefix("path = \"")?.strip_suffix('"');
+    let paths: Vec<_> = text.lines().filter_map(quoted).filter(|path| *path != TARGET).collect();
+    let again = |version: usize| {
+        let paths = paths.iter().filter(|path| path.contains("/v1."));
+        paths.map(move |path| path.replace("/v1.", &format!("/v{version}.")))
+    };
+    let first = paths.iter().map(ToString::to_string);
+    first.chain((2..).flat_map(again)).take(count).collect()
+}
+
+/// Where the route of a request stands among so many others.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    Middle(usize),
+    Last(usize),
+    None(usize),
+}
+
+const TAKEN: [Taken; 9] = [
+    Taken::Last(1),
+    Taken::Last(10),
+    Taken::Last(100),
+    Taken::Middle(1),
+    Taken::Middle(10),
+    Taken::Middle(100),
+    Taken::None(1),
+    Taken::None(10),
+    Taken::None(100),
+];
+
+impl Taken {
+    /// A policy of so many routes, and a request with a key.
+    fn prepare(self) -> (Policy, Parts) {
+        let (Self::Middle(count) | Self::Last(count) | Self::None(count)) = self;
+        let mut paths = others(count);
+        match self {
+            Self::Middle(_) => TARGET.clone_into(&mut paths[count / 2]),
+            Self::Last(_) => TARGET.clone_into(&mut paths[count - 1]),
+            Self::None(_) => {}
+        }
+        let rule = |path: &String| Rule { path: Some(path.parse().unwrap()), ..Rule::default() };
+        let routes = paths.iter().map(|path| Route { rule: rule(path), ..route() }).collect();
+        let policy = Policy::new(routes, route());
+        let mut head = request(Some("8e03978e-40d5-43dd-bc93"));
+        head.uri = TARGET.parse().unwrap();
+        let found = policy.route(&head.method, "api.example", head.uri.path());
+        assert_eq!(Arc::ptr_eq(found, policy.fallback()), matches!(self, Self::None(_)));
+        (policy, head)
+    }
+}
+
+#[divan::bench(args = TAKEN)]
+fn identify_through_policy(bencher: Bencher<'_, '_>, taken: Taken) {
+    let ((policy, head), body) = (taken.prepare(), [b'x'; 512]);
+    bencher.bench(|| identify_through(&policy, &head, &body));
+}
+
+/// The whole of a replay but for HTTP, and with the search for a route.
+#[divan::bench(args = TAKEN)]
+fn recall_through_policy(bencher: Bencher<'_, '_>, taken: Taken) {
+    let ((policy, head), body, engine) = (taken.prepare(), [b'x'; 512], engine());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let identity: Identity = identify_through(&policy, &head, &body).identity;
+    runtime.block_on(engine.run(identity, TERMS, || async { Attempt::Keep(answer()) }));
+    bencher.bench(|| {
+        let identity = identify_through(&policy, &head, &body).identity;
+        engine.recall(&identity, &TERMS).unwrap()
+    });
+}
+
 /// The whole of a replay but for HTTP: who asks for what, and what is known of it.
 #[divan::bench]
 fn recall(bencher: Bencher<'_, '_>) {
-    let (guard, head, body) = (guard(), request(Some("8e03978e-40d5-43dd-bc93")), vec![b'x'; 512]);
+    let (route, head, body) = (route(), request(Some("8e03978e-40d5-43dd-bc93")), vec![b'x'; 512]);
     let engine = engine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let identity: Identity = identify(&guard, &head, &body).identity;
+    let identity: Identity = identify(&route, &head, &body).identity;
     runtime.block_on(engine.run(identity, TERMS, || async { Attempt::Keep(answer()) }));
-    bencher.bench(|| engine.recall(&identify(&guard, &head, &body).identity, &TERMS).unwrap());
+    bencher.bench(|| engine.recall(&identify(&route, &head, &body).identity, &TERMS).unwrap());
 }
 
 fn engine() -> Engine {

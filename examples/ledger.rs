@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use oncegate::app::App;
 use oncegate::cli::{Cli, Command};
+use oncegate::idempotency::Secret;
 use oncegate::telemetry::{Format, start_log};
 use tokio::net::TcpListener;
 
@@ -61,8 +62,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn start_gate(upstream: &str, listen: &str) -> Result<App, Box<dyn Error>> {
     let arguments =
         ["oncegate", "run", "--upstream", upstream, "--listen", listen, "--access-log", "off"];
-    let Command::Run(run) = Cli::try_parse_from(arguments)?.command;
-    Ok(App::start(&run.settings())?)
+    let Command::Run(run) = Cli::try_parse_from(arguments)?.command else {
+        return Err("not the command that was given".into());
+    };
+    let given = run.given();
+    let (settings, files) = given.load(&Secret::random()?);
+    Ok(App::start(given, settings?, files)?)
 }
 
 /// Starts the API in a thread of its own, and says where it listens.

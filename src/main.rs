@@ -1,11 +1,15 @@
 //! `oncegate`: from the command line to an exit code.
 
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use oncegate::app::App;
-use oncegate::cli::{Cli, Command, RunArgs};
+use oncegate::cli::{CheckArgs, Cli, Command, ExplainArgs, RunArgs, effective, explain};
+use oncegate::config::{Files, Mistakes, Settings, schema};
+use oncegate::idempotency::Secret;
 use oncegate::telemetry::start_log;
 
 /// Records live for a day among buffers that live for a millisecond: an allocator that keeps sizes
@@ -13,38 +17,104 @@ use oncegate::telemetry::start_log;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Run(arguments) => run(&arguments),
-    }
+/// The largest request that is explained, in bytes.
+const EXPLAINED_BYTES_MAX: u64 = 64 << 20;
+
+/// Why a command has not done what it was told to.
+enum Failure {
+    /// What it was told can't be.
+    Usage(String),
+    /// It could not be done.
+    Runtime(String),
 }
 
-fn run(arguments: &RunArgs) -> ExitCode {
-    let (format, level) = arguments.log();
-    start_log(format, level);
-    let settings = arguments.settings();
-    if let Err(contradiction) = settings.check() {
-        Cli::command().error(ErrorKind::ValueValidation, contradiction).exit();
-    }
-    let app = match App::start(&settings) {
-        Ok(app) => app,
-        Err(error) => {
-            let source = std::error::Error::source(&error).map(tracing::field::display);
-            tracing::error!(%error, source, "not started");
-            return ExitCode::FAILURE;
-        }
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Check(arguments) => check(&arguments),
+        Command::Explain(arguments) => explain_one(&arguments),
     };
+    let (code, text) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => (2, text),
+        Err(Failure::Runtime(text)) => (1, text),
+    };
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
+    ExitCode::from(code)
+}
+
+fn check(arguments: &CheckArgs) -> Result<(), Failure> {
+    if arguments.schema {
+        return print(&format!("{:#}\n", schema()));
+    }
+    let (settings, _) = load(&arguments.run)?;
+    for warning in settings.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    print(&effective(&settings))
+}
+
+fn explain_one(arguments: &ExplainArgs) -> Result<(), Failure> {
+    let (settings, _) = load(&arguments.run)?;
+    let raw = read_bounded(&arguments.request)
+        .map_err(|error| Failure::Runtime(format!("{}: {error}", arguments.request.display())))?;
+    let text = explain(&settings, raw).map_err(|error| Failure::Usage(error.to_string()))?;
+    print(&text)
+}
+
+fn run(arguments: &RunArgs) -> Result<(), Failure> {
+    let (settings, files) = load(arguments)?;
+    start_log(settings.log.format, settings.log.level);
+    let (upstream, workers) = (settings.upstream.endpoint.to_string(), settings.workers);
+    let window = settings.policy.fallback().terms.window;
+    let routes = settings.policy.routes().count() - 1;
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let app = App::start(arguments.given(), settings, files).map_err(|error| {
+        let source = std::error::Error::source(&error).map(tracing::field::display);
+        tracing::error!(%error, source, "not started");
+        // The log has said it.
+        Failure::Runtime(String::new())
+    })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %app.address(),
-        upstream = %settings.upstream.endpoint,
+        %upstream,
         store = "memory:",
-        window = %humantime::format_duration(settings.guard.window),
-        workers = settings.workers,
+        window = %humantime::format_duration(window),
+        routes,
+        workers,
         "oncegate is ready"
     );
-    match app.run_until_signal() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    app.run_until_signal().map_err(|_| Failure::Runtime(String::new()))
+}
+
+/// The settings, and the files that they come from.
+fn load(arguments: &RunArgs) -> Result<(Settings, Files), Failure> {
+    let secret = Secret::random().map_err(|_| {
+        Failure::Runtime("the operating system has no randomness for the secret".into())
+    })?;
+    let (settings, files) = arguments.given().load(&secret);
+    Ok((settings.map_err(|mistakes| usage(&mistakes))?, files))
+}
+
+fn usage(mistakes: &Mistakes) -> Failure {
+    Failure::Usage(mistakes.to_string())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Runtime(error.to_string()))
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().take(EXPLAINED_BYTES_MAX).read_to_end(&mut raw)?;
+    } else {
+        fs::File::open(path)?.take(EXPLAINED_BYTES_MAX).read_to_end(&mut raw)?;
     }
+    Ok(raw)
 }

@@ -23,14 +23,20 @@ use proptest::test_runner::{Config, TestRunner};
 mod authority;
 #[path = "../fuzz/targets/coding.rs"]
 mod coding;
+#[path = "../fuzz/targets/config.rs"]
+mod config;
 #[path = "../fuzz/targets/fields.rs"]
 mod fields;
 #[path = "../fuzz/targets/identity.rs"]
 mod identity;
+#[path = "../fuzz/targets/json.rs"]
+mod json;
 #[path = "../fuzz/targets/key.rs"]
 mod key;
 #[path = "../fuzz/targets/lines.rs"]
 mod lines;
+#[path = "../fuzz/targets/pointer.rs"]
+mod pointer;
 #[path = "../fuzz/targets/record.rs"]
 mod record;
 #[path = "../fuzz/targets/string.rs"]
@@ -38,12 +44,15 @@ mod string;
 
 type Run = fn(&[u8]);
 
-const TARGETS: [(&str, Run); 7] = [
+const TARGETS: [(&str, Run); 10] = [
     ("authority", authority::run),
     ("coding", coding::run),
+    ("config", config::run),
     ("fields", fields::run),
     ("identity", identity::run),
+    ("json", json::run),
     ("key", key::run),
+    ("pointer", pointer::run),
     ("record", record::run),
     ("string", string::run),
 ];
@@ -67,7 +76,7 @@ fn every_target_is_here_and_has_seeds() {
     assert_eq!(names("fuzz_targets"), here);
     assert_eq!(names("corpus"), here);
     for (target, _) in TARGETS {
-        assert!((5..=40).contains(&seeds(target).len()), "{target}");
+        assert!((5..=50).contains(&seeds(target).len()), "{target}");
     }
 }
 
@@ -82,6 +91,11 @@ fn variations_of_coding_hold() {
 }
 
 #[test]
+fn variations_of_config_hold() {
+    vary("config", config::run, 1024);
+}
+
+#[test]
 fn variations_of_fields_hold() {
     vary("fields", fields::run, 4096);
 }
@@ -92,8 +106,18 @@ fn variations_of_identity_hold() {
 }
 
 #[test]
+fn variations_of_json_hold() {
+    vary("json", json::run, 4096);
+}
+
+#[test]
 fn variations_of_key_hold() {
     vary("key", key::run, 4096);
+}
+
+#[test]
+fn variations_of_pointer_hold() {
+    vary("pointer", pointer::run, 4096);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnUnknown, Outcome,
-    Provenance, RecordKey, Refusal, Terms, Unreachable,
+    Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnMismatch, OnUnknown,
+    Outcome, Provenance, RecordKey, Refusal, Terms, Unreachable,
 };
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
@@ -26,6 +26,7 @@ const TERMS: Terms = Terms {
     timeout: Duration::from_secs(300),
     linger: Duration::from_secs(600),
     on_unknown: OnUnknown::Hold,
+    on_mismatch: OnMismatch::Refuse,
 };
 
 /// An engine whose clock moves with tokio's.
@@ -219,4 +220,193 @@ async fn a_stream_goes_to_the_first_caller_only() {
     for outcome in [second, repeat(&engine).await] {
         assert!(matches!(outcome, Outcome::Refused(Refusal::AnswerNotKept)), "{outcome:?}");
     }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What a repeat gets under these terms.
+async fn repeat_under(engine: &Engine, terms: Terms) -> Outcome {
+    if let Some(outcome) = engine.recall(&IDENTITY, &terms) {
+        return outcome;
+    }
+    engine.run(IDENTITY, terms, || async { Attempt::Keep(answer(b"executed again")) }).await
+}
+
+/// Deduplication by `messageId` for a week: after six days a repeat is one, and after eight it is
+/// not, whether anybody has asked meanwhile or not.
+#[tokio::test(start_paused = true)]
+async fn a_week_has_seven_days() {
+    let week = Terms { window: 7 * DAY, ..TERMS };
+    for asked_daily in [false, true] {
+        let engine = engine(1 << 20);
+        let work = || async { Attempt::Keep(answer(b"event")) };
+        engine.run(IDENTITY, week, work).await;
+        for _ in 0..6 {
+            tokio::time::advance(DAY).await;
+            if asked_daily {
+                let outcome = repeat_under(&engine, week).await;
+                assert_answer(&outcome, b"event", Provenance::Replayed);
+            }
+        }
+        assert_answer(&repeat_under(&engine, week).await, b"event", Provenance::Replayed);
+        tokio::time::advance(2 * DAY).await;
+        let outcome = repeat_under(&engine, week).await;
+        assert_answer(&outcome, b"executed again", Provenance::Executed);
+        tokio::time::advance(6 * DAY).await;
+        let outcome = repeat_under(&engine, week).await;
+        assert_answer(&outcome, b"executed again", Provenance::Replayed);
+    }
+}
+
+/// What holds a key without an answer holds it for the week, too, and no longer.
+#[tokio::test(start_paused = true)]
+async fn what_is_unknown_is_held_for_the_window() {
+    let week = Terms { window: 7 * DAY, ..TERMS };
+    for attempt in [Attempt::Unknown(Broken::Incomplete), Attempt::Streaming] {
+        let engine = engine(1 << 20);
+        engine.run(IDENTITY, week, move || async move { attempt }).await;
+        tokio::time::advance(6 * DAY).await;
+        let outcome = repeat_under(&engine, week).await;
+        assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        tokio::time::advance(2 * DAY).await;
+        let outcome = repeat_under(&engine, week).await;
+        assert_answer(&outcome, b"executed again", Provenance::Executed);
+    }
+}
+
+/// The upstream has said for how long: less or more than what was agreed, and from the first
+/// request on.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_kept_for_as_long_as_the_upstream_says() {
+    for seconds in [60, 30 * 24 * 3600] {
+        let engine = engine(1 << 20);
+        let work = move || async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Attempt::KeepFor(answer(b"first"), Duration::from_secs(seconds))
+        };
+        let outcome = engine.run(IDENTITY, TERMS, work).await;
+        assert_answer(&outcome, b"first", Provenance::Executed);
+        tokio::time::advance(Duration::from_secs(seconds - 20)).await;
+        assert_answer(&repeat(&engine).await, b"first", Provenance::Replayed);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
+    }
+}
+
+/// Less time than the work took: whoever waited has the answer, and the next one runs.
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_be_kept_for_less_than_it_took() {
+    let engine = engine(1 << 20);
+    let work = || async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        Attempt::KeepFor(answer(b"first"), Duration::from_secs(10))
+    };
+    let (first, second) = tokio::join!(
+        engine.run(IDENTITY, TERMS, work),
+        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+    );
+    assert_answer(&first, b"first", Provenance::Executed);
+    assert_answer(&second, b"first", Provenance::Collapsed);
+    assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
+}
+
+/// A late answer counts for as long as the upstream says, too.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_kept_for_as_long_as_the_upstream_says() {
+    let engine = engine(1 << 20);
+    let work = || async {
+        tokio::time::sleep(TERMS.timeout + Duration::from_secs(1)).await;
+        Attempt::KeepFor(answer(b"late"), 2 * DAY)
+    };
+    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
+    engine.drained().await;
+    tokio::time::advance(DAY).await;
+    assert_answer(&repeat(&engine).await, b"late", Provenance::Replayed);
+    tokio::time::advance(DAY).await;
+    assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
+}
+
+/// The first caller gets the stream, those who wait can't, and the next one runs.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_may_be_repeated_frees_the_key() {
+    let engine = engine(1 << 20);
+    let (first, second) = tokio::join!(
+        engine.run(IDENTITY, TERMS, || async { Attempt::StreamingDiscard }),
+        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+    );
+    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    assert!(matches!(second, Outcome::Refused(Refusal::InProgress)), "{second:?}");
+    assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
+}
+
+/// The same key for something else than under [`IDENTITY`].
+fn other_fingerprint() -> Identity {
+    Identity { fingerprint: Fingerprint::from_bytes(&[1; Fingerprint::LENGTH]), ..IDENTITY }
+}
+
+/// Where the key alone decides, a request that says something else joins the same flight, and
+/// gets the same answer, then and later.
+#[tokio::test(start_paused = true)]
+async fn another_fingerprint_joins_the_flight_where_that_is_agreed() {
+    let engine = engine(1 << 20);
+    let terms = Terms { on_mismatch: OnMismatch::Replay, ..TERMS };
+    let (open, gate) = oneshot::channel::<()>();
+    let work = move || async move {
+        gate.await.unwrap();
+        Attempt::Keep(answer(b"first"))
+    };
+    let never = || async { panic!("a follower's work is never begun") };
+    let (first, second, third, ()) = tokio::join!(
+        engine.run(IDENTITY, terms, work),
+        engine.run(other_fingerprint(), terms, never),
+        engine.run(IDENTITY, terms, never),
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!((engine.load().flights, engine.load().waiters), (1, 2));
+            open.send(()).unwrap();
+        },
+    );
+    assert_answer(&first, b"first", Provenance::Executed);
+    assert_answer(&second, b"first", Provenance::Collapsed);
+    assert_answer(&third, b"first", Provenance::Collapsed);
+    let outcome = engine.recall(&other_fingerprint(), &terms).unwrap();
+    assert_answer(&outcome, b"first", Provenance::Replayed);
+    let outcome = engine.run(other_fingerprint(), TERMS, never).await;
+    assert!(matches!(outcome, Outcome::Refused(Refusal::KeyReused(_))), "{outcome:?}");
+}
+
+/// Terms that changed between the two: the second has a flight of its own, and still no execution.
+#[tokio::test(start_paused = true)]
+async fn terms_that_change_while_the_first_runs_execute_nothing_twice() {
+    let replay = Terms { on_mismatch: OnMismatch::Replay, ..TERMS };
+    for (before, after) in [(TERMS, replay), (replay, TERMS)] {
+        let engine = engine(1 << 20);
+        let work = || async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Attempt::Keep(answer(b"first"))
+        };
+        let never = || async { panic!("the key is taken") };
+        let identity = other_fingerprint();
+        let (first, second) = tokio::join!(engine.run(identity, before, work), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            engine.run(identity, after, never).await
+        });
+        assert_answer(&first, b"first", Provenance::Executed);
+        assert_answer(&second, b"first", Provenance::Replayed);
+    }
+}
+
+/// A stream that says nothing of what was done leaves the outcome unknown, to whoever waits, too.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_outcome_is_unknown_holds_the_key() {
+    let engine = engine(1 << 20);
+    let (first, second) = tokio::join!(
+        engine.run(IDENTITY, TERMS, || async { Attempt::StreamingHold }),
+        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+    );
+    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    assert!(matches!(second, Outcome::Refused(Refusal::OutcomeUnknown)), "{second:?}");
+    let outcome = repeat(&engine).await;
+    assert!(matches!(outcome, Outcome::Refused(Refusal::OutcomeUnknown)), "{outcome:?}");
 }

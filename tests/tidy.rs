@@ -48,7 +48,8 @@ const FILE_LINES_MAX: usize = 400;
 const LINE_CHARACTERS_MAX: usize = 100;
 
 /// The oldest version of a dependency that has no known advisory.
-const FLOORS: [(&str, [u64; 3]); 14] = [
+const FLOORS: [(&str, [u64; 3]); 16] = [
+    ("aws-lc-sys", [0, 39, 0]),
     ("bytes", [1, 11, 1]),
     ("crossbeam-channel", [0, 5, 15]),
     ("crossbeam-epoch", [0, 9, 20]),
@@ -56,6 +57,7 @@ const FLOORS: [(&str, [u64; 3]); 14] = [
     ("httparse", [1, 10, 1]),
     ("hyper", [1, 12, 0]),
     ("hyper-util", [0, 1, 21]),
+    ("jsonwebtoken", [10, 3, 0]),
     ("moka", [0, 12, 14]),
     ("ring", [0, 17, 12]),
     ("rustls", [0, 23, 18]),

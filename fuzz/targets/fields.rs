@@ -7,7 +7,7 @@ use oncegate::message::{Field, check_nominations, clean, scan};
 use crate::lines;
 
 /// Fields that one hop alone may see, and those with which this proxy marks what it has done.
-const DROPPED: [&str; 13] = [
+const DROPPED: [&str; 14] = [
     "connection",
     "duplicate-key",
     "duplicate-protection",
@@ -15,6 +15,7 @@ const DROPPED: [&str; 13] = [
     "http2-settings",
     "idempotent-replayed",
     "keep-alive",
+    "oncegate-keep",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
@@ -46,7 +47,13 @@ const SCANNED: [(Field, &[&str]); 14] = [
     (Field::Date, &["date"]),
     (
         Field::Duplicate,
-        &["duplicate-key", "duplicate-protection", "duplicate-request", "idempotent-replayed"],
+        &[
+            "duplicate-key",
+            "duplicate-protection",
+            "duplicate-request",
+            "idempotent-replayed",
+            "oncegate-keep",
+        ],
     ),
     (Field::Expect, &["expect"]),
     (
@@ -118,8 +125,12 @@ fn cleaned(mut headers: HeaderMap) -> HeaderMap {
 fn expected(headers: &HeaderMap, nominated: &[HeaderName]) -> HeaderMap {
     let mut left = HeaderMap::new();
     for (name, value) in headers {
-        let framing = name == header::CONTENT_LENGTH;
-        if !DROPPED.contains(&name.as_str()) && (framing || !nominated.contains(name)) {
+        let is_kept = match name == header::CONTENT_LENGTH {
+            // It frames the message, unless a transfer coding does.
+            true => !headers.contains_key(header::TRANSFER_ENCODING),
+            false => !nominated.contains(name),
+        };
+        if !DROPPED.contains(&name.as_str()) && is_kept {
             left.append(name, value.clone());
         }
     }

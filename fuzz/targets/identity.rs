@@ -3,21 +3,33 @@
 
 use std::cmp::Reverse;
 use std::io::Write;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use flate2::write::{DeflateEncoder, ZlibEncoder};
 use flate2::{Compression, GzBuilder};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, header};
-use oncegate::idempotency::{Caller, Fingerprint, Identity, OnUnknown, Part, Secret, Terms};
+use oncegate::clock::Timestamp;
+use oncegate::idempotency::{
+    Caller, Fingerprint, Identity, OnMismatch, OnUnknown, Part, Secret, Terms,
+};
 use oncegate::message::{Authority, Coding};
-use oncegate::policy::{Chosen, Guard, is_volatile};
+use oncegate::policy::{
+    Asked, Authorities, Chosen, HeaderRule, Identified, Ignored, Route, is_volatile,
+};
 
 use crate::lines;
 
 const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "cookie"];
 
 const KEYS: [&str; 2] = ["idempotency-key", "request-id"];
+
+/// The route that every request takes when nothing is said of it.
+static USUAL: LazyLock<Route> = LazyLock::new(route);
+
+/// Routes that look for keys and callers elsewhere, and into bodies.
+static UNUSUAL: LazyLock<[Route; 2]> = LazyLock::new(unusual);
 
 /// Larger inputs would say no more than these.
 const BYTES_MAX: usize = 1 << 14;
@@ -27,7 +39,7 @@ const PASSING: &str = "User-Agent: fuzz/2\nTraceparent: 00-1-2-01\nX-Request-ID:
     Content-Length: 7\nTransfer-Encoding: chunked\nVia: 1.1 x\nX-Forwarded-For: 1\n\
     X-Envoy-Attempt-Count: 2\nDuplicate-Request: true\nAccept: */*\nConnection: close";
 
-/// A request that the guard identifies.
+/// A request that is identified.
 #[derive(Clone, Debug)]
 struct Request {
     method: Method,
@@ -51,6 +63,7 @@ pub fn run(data: &[u8]) {
         return;
     }
     let Some(request) = Request::read(data) else { return };
+    UNUSUAL.iter().for_each(|route| request.hold(route));
     let Some((identity, chosen)) = request.identify() else { return };
     for other in request.attempts() {
         let other_identity = other.identify().map(|found| found.0);
@@ -64,7 +77,7 @@ pub fn run(data: &[u8]) {
             Chosen::Checksum => {
                 assert_ne!(other.key_of(), identity.key, "{request:?} and {other:?}");
             }
-            Chosen::Key(..) => {
+            Chosen::Key(_) | Chosen::InBody(_) | Chosen::Nothing => {
                 let (other_identity, _) = other.identify().unwrap();
                 let difference = identity.fingerprint.difference(&other_identity.fingerprint);
                 assert_eq!(other_identity.key, identity.key, "{request:?} and {other:?}");
@@ -120,13 +133,43 @@ impl Request {
         Some(parts)
     }
 
+    /// What a route makes of the request; nothing when it has no key, or a malformed one.
+    fn identify_by(&self, route: &Route) -> Option<(Identified, Chosen)> {
+        let head = self.parts()?;
+        let authority = Authority::parse(self.authority.as_bytes()).unwrap();
+        let now = Timestamp::from_millis(1);
+        let asked =
+            Asked { authority: &authority, head: &head, certificate: None, now, acts_as: None };
+        let chosen = route.choose(&asked).ok()?;
+        let found = route.identify(chosen, &asked, &self.body).ok()??;
+        Some((found, chosen))
+    }
+
+    /// Checks what holds by every route that has all headers but the volatile ones compared.
+    fn hold(&self, route: &Route) {
+        let identity = |one: &Self| one.identify_by(route).map(|found| found.0.identity);
+        let own = identity(self);
+        // What would be a key elsewhere may be compared here, and then its spelling counts.
+        let has_key = |one: &Self| one.lines.iter().any(|line| line.is_one_of(&KEYS));
+        if !has_key(self) {
+            for other in self.attempts() {
+                assert_eq!(identity(&other), own, "{self:?} and {other:?}");
+            }
+        }
+        let Some(own) = own else { return };
+        let longer = self.with(|other| other.path.push('x'));
+        assert_ne!(identity(&longer).map(|other| other.key), Some(own.key), "{self:?}");
+        let elsewhere = self.with(|other| other.authority.push('x'));
+        let is_same = identity(&elsewhere) == Some(own);
+        assert_eq!(is_same, route.compared.authority == Authorities::Together, "{self:?}");
+    }
+
     /// The identity and where its key comes from; nothing when the request has a malformed key.
     fn identify(&self) -> Option<(Identity, Chosen)> {
-        let (guard, parts) = (guard(), self.parts()?);
-        let chosen = guard.choose(&parts.headers).ok()?.unwrap();
-        let authority = Authority::parse(self.authority.as_bytes()).unwrap();
-        let found = guard.identify(&chosen, &authority, &parts, &self.body);
-        let known = self.lines.iter().any(|line| line.is_one_of(&CREDENTIALS));
+        let (found, chosen) = self.identify_by(&USUAL)?;
+        let says_who =
+            |line: &Line| line.is_one_of(&CREDENTIALS) && !line.value.trim_ascii().is_empty();
+        let known = self.lines.iter().any(says_who);
         assert_eq!(found.caller, if known { Caller::Known } else { Caller::Anonymous });
         let covered = found.identity.fingerprint == Fingerprint::COVERED;
         assert_eq!(covered, matches!(chosen, Chosen::Checksum));
@@ -204,7 +247,7 @@ impl Request {
     fn unpacked(&self) -> Option<Self> {
         let mut body = Vec::new();
         let mut sink = |piece: &[u8]| body.extend_from_slice(piece);
-        self.coding().decode(&self.body, guard().decoded_bytes_max, &mut sink).ok()?;
+        self.coding().decode(&self.body, 1 << 25, &mut sink).ok()?;
         Some(self.coded(None, body))
     }
 
@@ -374,13 +417,28 @@ impl Line {
     }
 }
 
-fn guard() -> Guard {
+fn route() -> Route {
     let any = Duration::from_secs(1);
-    let on_unknown = OnUnknown::Hold;
-    let terms = Terms { window: any, wait: any, timeout: any, linger: any, on_unknown };
-    let mut guard = Guard::new(Secret::from_bytes([7; 32]), terms);
-    guard.decoded_bytes_max = 4 * BYTES_MAX;
-    guard
+    let (on_unknown, on_mismatch) = (OnUnknown::Hold, OnMismatch::Refuse);
+    let terms =
+        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+    Route::new(Secret::from_bytes([7; 32]), terms)
+}
+
+fn unusual() -> [Route; 2] {
+    let sources = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let callers = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let pointers: Vec<_> = ["/t", "/a/*/t", "/a/0"].map(|text| text.parse().unwrap()).into();
+    let (mut one, mut other) = (route(), route());
+    one.key = sources(&["json:/id+json:/a/*/id", "cookie:id+query:id", "json:/a/*/id", "checksum"]);
+    one.caller = callers(&["cookie:sid", "basic", "query:token"]);
+    one.compared.ignored_json = Ignored::new(&pointers);
+    one.compared.headers = HeaderRule::AllBut(vec![HeaderName::from_static("x-tenant")]);
+    other.rule.path = Some("/{first}/{*rest}".parse().unwrap());
+    other.key = sources(&["path:rest+json:/id", "query:id", "path:first+path:rest", "checksum"]);
+    other.caller = callers(&["client-cert", "header:X-API-Key"]);
+    other.compared.authority = Authorities::Together;
+    [one, other]
 }
 
 fn gzip(content: &[u8], mtime: u32) -> Vec<u8> {

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
-use oncegate::idempotency::{IdempotencyKey, KeyError, OnUnknown, Secret, Terms};
-use oncegate::message::parse_string;
-use oncegate::policy::{Chosen, Guard, IdentifyError};
+use http::request::Parts;
+use http::{HeaderValue, Request};
+use oncegate::clock::Timestamp;
+use oncegate::idempotency::{IdempotencyKey, KeyError, OnMismatch, OnUnknown, Secret, Terms};
+use oncegate::message::{Authority, parse_string};
+use oncegate::policy::{Asked, Chosen, IdentifyError, Route};
 
 /// Takes the input as the value of a key header.
 pub fn run(data: &[u8]) {
@@ -24,7 +26,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// A key is itself however it is spelled, and is not shown.
-fn accepted(key: &IdempotencyKey) {
+fn accepted(key: &IdempotencyKey<'_>) {
     let text = key.as_bytes();
     assert!((1..=IdempotencyKey::CHARACTERS_MAX).contains(&text.len()));
     assert!(text.iter().all(u8::is_ascii_graphic));
@@ -34,7 +36,8 @@ fn accepted(key: &IdempotencyKey) {
     if text[0] != b'"' {
         assert_eq!(IdempotencyKey::parse(text).as_ref(), Ok(key));
     }
-    let longer = IdempotencyKey::parse(&quote(&[text, b"x"].concat()));
+    let longer = quote(&[text, b"x"].concat());
+    let longer = IdempotencyKey::parse(&longer);
     match text.len() {
         255 => assert_eq!(longer, Err(KeyError::TooLong(256))),
         _ => assert_ne!(longer.as_ref(), Ok(key)),
@@ -59,26 +62,29 @@ fn expected(value: &[u8]) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// A guard takes the key, or says what is wrong with it; it never looks for the next source.
-fn chosen(line: &HeaderValue, parsed: &Result<IdempotencyKey, KeyError>) {
+/// A route takes the key, or says what is wrong with it; it never looks for the next source.
+fn chosen(line: &HeaderValue, parsed: &Result<IdempotencyKey<'_>, KeyError>) {
     let any = Duration::from_secs(1);
-    let on_unknown = OnUnknown::Hold;
-    let terms = Terms { window: any, wait: any, timeout: any, linger: any, on_unknown };
-    let guard = Guard::new(Secret::from_bytes([7; 32]), terms);
-    let mut headers = HeaderMap::new();
-    headers.insert("request-id", HeaderValue::from_static("other"));
-    headers.insert("idempotency-key", line.clone());
-    match (guard.choose(&headers), parsed) {
-        (Ok(Some(Chosen::Key(key, source))), Ok(parsed)) => {
-            assert_eq!((&key, source.as_ref()), (parsed, "header:idempotency-key"));
-        }
+    let (on_unknown, on_mismatch) = (OnUnknown::Hold, OnMismatch::Refuse);
+    let terms =
+        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+    let route = Route::new(Secret::from_bytes([7; 32]), terms);
+    let authority = Authority::parse(b"api.example").unwrap();
+    let choose = |head: &Parts| {
+        let now = Timestamp::from_millis(1);
+        route.choose(&Asked { authority: &authority, head, certificate: None, now, acts_as: None })
+    };
+    let request = Request::post("/").header("request-id", "other");
+    let mut head = request.header("idempotency-key", line).body(()).unwrap().into_parts().0;
+    match (choose(&head), parsed) {
+        (Ok(chosen), Ok(_)) => assert_eq!(chosen, Chosen::Key(0)),
         (Err(IdentifyError::Malformed(name, error)), Err(parsed)) => {
-            assert_eq!((name.as_str(), &error), ("idempotency-key", parsed));
+            assert_eq!((name.as_str(), &error), ("header:idempotency-key", parsed));
         }
         (chosen, parsed) => panic!("{chosen:?} of {parsed:?}"),
     }
-    headers.append("idempotency-key", line.clone());
-    let Err(IdentifyError::Malformed(_, error)) = guard.choose(&headers) else {
+    head.headers.append("idempotency-key", line.clone());
+    let Err(IdentifyError::Malformed(_, error)) = choose(&head) else {
         panic!("two lines are two keys");
     };
     assert_eq!(error, KeyError::Several);

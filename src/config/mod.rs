@@ -1,139 +1,80 @@
-//! Settings: what an instance was told to do.
+//! What an instance was told to do: from what was written to what is used.
+//!
+//! A file, variables and flags are read into [`Written`], key by key, each with its place; a flag
+//! goes before its variable, a variable before the file, and the file before the default. From that
+//! [`Given::load`] makes the [`Settings`]. Neither stops at a mistake: all are found at once.
 
+mod check;
+mod choice;
+mod files;
+mod found;
+mod keys;
+mod kinds;
+mod mistake;
+mod resolve;
+mod routes;
+mod schema;
+mod section;
+mod setting;
+mod settings;
+mod table;
 mod units;
+mod warnings;
+mod words;
+mod written;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
 
-pub use units::{Bytes, UnitError, parse_bytes, parse_duration};
+pub use self::choice::{InFlight, LogLevel, StoreUrl};
+pub use self::files::Files;
+pub use self::found::{Found, Source};
+pub use self::keys::{
+    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TopKeys, UpstreamKeys,
+};
+pub use self::kinds::{FilePath, RouteName, Words};
+pub use self::mistake::{Located, Mistake, Mistakes, Place};
+pub use self::schema::schema;
+pub use self::section::{Entry, KeyInfo, Section, SectionInfo};
+pub use self::setting::{Choice, List, Setting, TextSetting, Wrong};
+pub use self::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
+pub use self::table::Table;
+pub use self::units::{Bytes, UnitError, parse_bytes, parse_duration};
+pub use self::written::{Written, WrittenRoute};
+use crate::idempotency::Secret;
 
-use crate::store::{RECORD_BYTES, WhenFull};
-use crate::telemetry::Selection;
-use crate::upstream::Endpoint;
-
-/// Everything that an instance was told.
+/// What an instance was given to be told by.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// How many workers it has.
-    pub workers: usize,
-    /// How long it may take to end in good order.
-    pub drain_timeout: Duration,
-    /// Which requests it logs.
-    pub access_log: Selection,
-    /// The service that it stands before.
-    pub upstream: UpstreamSettings,
-    /// How requests are guarded.
-    pub guard: GuardSettings,
-    /// Where records are kept.
-    pub store: StoreSettings,
-    /// How much may happen at a time.
-    pub limits: Limits,
+pub struct Given {
+    /// The config file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What flags and variables say, which goes before what the file says.
+    pub flags: Written,
 }
 
-/// Settings that contradict each other.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Contradiction {
-    /// A store that refuses rather than evicts has no room for even one answer.
-    #[error(
-        "a store of {bytes_max} bytes that refuses when it is full has no room for one answer of \
-         {answer_bytes} bytes, header included; give it more, or keep smaller answers"
-    )]
-    StoreTooSmall {
-        /// The room of the store.
-        bytes_max: u64,
-        /// The room that one answer may take.
-        answer_bytes: u64,
-    },
-}
-
-impl Settings {
-    /// The largest header section that an answer may have, in bytes.
-    pub const ANSWER_HEADER_BYTES_MAX: usize = 64 << 10;
-
-    /// The room that an answer may take, header included.
-    pub fn answer_bytes_max(&self) -> u64 {
-        self.guard.response_bytes_max as u64 + Self::ANSWER_HEADER_BYTES_MAX as u64
+impl Given {
+    /// Reads all of it, and says which files that took. Where no file has a secret, it is the one
+    /// that is given.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes at once, each with its place.
+    pub fn load(&self, secret: &Secret) -> (Result<Settings, Mistakes>, Files) {
+        let mut files = Files::beside(self.file.as_deref());
+        let loaded = self.load_from(&mut files, secret);
+        (loaded, files)
     }
 
-    /// Finds the settings that contradict each other.
-    pub fn check(&self) -> Result<(), Contradiction> {
-        let StoreSettings { bytes_max, when_full } = self.store;
-        let answer_bytes = self.answer_bytes_max() + RECORD_BYTES;
-        match when_full {
-            WhenFull::Refuse if bytes_max < answer_bytes => {
-                Err(Contradiction::StoreTooSmall { bytes_max, answer_bytes })
+    fn load_from(&self, files: &mut Files, secret: &Secret) -> Result<Settings, Mistakes> {
+        let (written, mut mistakes) = match &self.file {
+            Some(path) => {
+                let text = files.read_config(path)?;
+                let (file, mistakes) = Written::parse(&text, &path.to_string_lossy());
+                (self.flags.clone().over(file), mistakes)
             }
-            WhenFull::Evict | WhenFull::Refuse => Ok(()),
-        }
+            None => (self.flags.clone(), Mistakes::default()),
+        };
+        check::check(&written, &mut mistakes);
+        let settings = resolve::resolve(&written, secret, files, &mut mistakes);
+        settings.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
-}
-
-/// The service that an instance stands before.
-#[derive(Clone, Debug)]
-pub struct UpstreamSettings {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// How long it may take to answer.
-    pub timeout: Duration,
-    /// How much longer a late answer is listened for.
-    pub linger: Duration,
-    /// How long making a connection may take.
-    pub connect_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub idle_timeout: Duration,
-}
-
-/// How requests are guarded.
-#[derive(Clone, Copy, Debug)]
-pub struct GuardSettings {
-    /// How long a record counts, from the first request on.
-    pub window: Duration,
-    /// How long a repeat waits for the first request to end.
-    pub wait: Duration,
-    /// The largest request that is guarded, in bytes.
-    pub request_bytes_max: usize,
-    /// The largest answer that is kept, in bytes.
-    pub response_bytes_max: usize,
-}
-
-/// Where records are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreSettings {
-    /// The most bytes that they take.
-    pub bytes_max: u64,
-    /// What happens when there is no room for another.
-    pub when_full: WhenFull,
-}
-
-/// How much may happen at a time.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections from callers.
-    pub connections_max: usize,
-    /// Operations that run.
-    pub flights_max: usize,
-    /// Callers that wait for others' operations.
-    pub waiters_max: usize,
-    /// Callers that wait for one operation.
-    pub waiters_per_key_max: usize,
-    /// Bytes that bodies take in memory while they are read and sent.
-    pub buffered_bytes_max: usize,
-    /// The longest time for a header section, or until a new connection's first request.
-    pub header_timeout: Duration,
-    /// The longest time between the requests of a connection.
-    pub keep_alive_timeout: Duration,
-    /// The longest time for a body that is read whole.
-    pub body_timeout: Duration,
-    /// The least speed of such a body, in bytes per second.
-    pub body_rate_min: u64,
-    /// The longest time in which a caller takes nothing of its answer.
-    pub write_timeout: Duration,
-    /// The largest header section, in bytes.
-    pub header_bytes_max: usize,
-    /// The most header lines.
-    pub headers_max: usize,
-    /// The longest target, in bytes.
-    pub target_bytes_max: usize,
 }

@@ -43,6 +43,10 @@ pub(super) enum Landing {
     Replayed(Answer, Timestamp),
     /// With an answer that goes straight to the first caller.
     Streaming,
+    /// The same, and the key is free again.
+    StreamingFree,
+    /// The same, and nobody knows whether the operation was executed.
+    StreamingUnknown,
     /// Without an answer.
     Failed(Failure),
     /// Without work.
@@ -202,16 +206,22 @@ impl Waiter {
             Some(Landing::Replayed(answer, answered_at)) => {
                 Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
             }
-            Some(Landing::Streaming) => match provenance {
-                Provenance::Executed => Outcome::Streaming,
-                Provenance::Collapsed | Provenance::Replayed => {
-                    Outcome::Refused(Refusal::AnswerNotKept)
-                }
-            },
+            Some(Landing::Streaming) => streaming(provenance, Refusal::AnswerNotKept),
+            // Another try finds the key free.
+            Some(Landing::StreamingFree) => streaming(provenance, Refusal::InProgress),
+            Some(Landing::StreamingUnknown) => streaming(provenance, Refusal::OutcomeUnknown),
             Some(Landing::Failed(failure)) => Outcome::Failed(failure),
             Some(Landing::Refused(refusal)) => Outcome::Refused(refusal),
             None => Outcome::Failed(Failure::Broken(Broken::Abandoned)),
         }
+    }
+}
+
+/// What an answer that goes to the first caller is for each: the others are refused.
+fn streaming(provenance: Provenance, refusal: Refusal) -> Outcome {
+    match provenance {
+        Provenance::Executed => Outcome::Streaming,
+        Provenance::Collapsed | Provenance::Replayed => Outcome::Refused(refusal),
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -13,7 +14,8 @@ use super::lease::Lease;
 use super::{Shared, holds};
 use crate::clock::Timestamp;
 use crate::idempotency::{
-    Attempt, Broken, Decision, Failure, Identity, Record, RecordKey, Refusal, State, Terms, decide,
+    Answer, Attempt, Broken, Decision, Failure, Identity, Record, RecordKey, Refusal, State, Terms,
+    decide,
 };
 use crate::store::{Expected, StoreError, Swap};
 use crate::telemetry::{StoreOperation, UnknownCause};
@@ -82,7 +84,7 @@ impl Shared {
             };
             match self.swap(&identity.key, expected, Some(record.clone())).await {
                 Ok(Swap::Done) => {
-                    let lease = Lease::new(Arc::clone(self), identity.key, record);
+                    let lease = Lease::new(Arc::clone(self), identity.key, record, started);
                     return Ok(Claim::Won(lease));
                 }
                 Ok(Swap::Lost(winner)) => found = Found { record: winner, asked_at: now },
@@ -124,13 +126,8 @@ impl Shared {
     async fn settle(&self, lease: &Lease, attempt: Attempt, terms: &Terms) -> Landing {
         let now = self.clock.now();
         match attempt {
-            Attempt::Keep(answer) => {
-                let state = State::Completed { answer: answer.clone(), kept_at: now };
-                if lease.write(state).await == Err(StoreError::TooLarge) {
-                    lease.finish(State::Unreplayable).await;
-                }
-                Landing::Answered(answer, now)
-            }
+            Attempt::Keep(answer) => keep(lease, answer, None, now).await,
+            Attempt::KeepFor(answer, window) => keep(lease, answer, Some(window), now).await,
             Attempt::Hold(answer) => {
                 self.metrics.unknown_outcomes.increment(UnknownCause::Gateway);
                 self.end_unknown(lease, terms).await;
@@ -143,6 +140,15 @@ impl Shared {
             Attempt::Streaming => {
                 lease.finish(State::Unreplayable).await;
                 Landing::Streaming
+            }
+            Attempt::StreamingDiscard => {
+                lease.release().await;
+                Landing::StreamingFree
+            }
+            Attempt::StreamingHold => {
+                self.metrics.unknown_outcomes.increment(UnknownCause::Gateway);
+                self.end_unknown(lease, terms).await;
+                Landing::StreamingUnknown
             }
             Attempt::NotSent(unreachable) => {
                 lease.release().await;
@@ -164,8 +170,13 @@ impl Shared {
         }
         match attempt {
             // Still unknown.
-            Attempt::Unknown(_) | Attempt::Hold(_) => {}
-            Attempt::Keep(_) | Attempt::Discard(_) | Attempt::Streaming | Attempt::NotSent(_) => {
+            Attempt::Unknown(_) | Attempt::Hold(_) | Attempt::StreamingHold => {}
+            Attempt::Keep(_)
+            | Attempt::KeepFor(..)
+            | Attempt::Discard(_)
+            | Attempt::Streaming
+            | Attempt::StreamingDiscard
+            | Attempt::NotSent(_) => {
                 self.metrics.late_answers.increment();
                 self.settle(lease, attempt, terms).await;
             }
@@ -196,6 +207,15 @@ impl Shared {
     pub(super) fn lease_until(&self, now: Timestamp) -> Timestamp {
         self.store.lease().map_or(Timestamp::MAX, |lease| now.after(lease))
     }
+}
+
+/// Keeps an answer, before anybody is told of it.
+async fn keep(lease: &Lease, answer: Answer, window: Option<Duration>, now: Timestamp) -> Landing {
+    let state = State::Completed { answer: answer.clone(), kept_at: now };
+    if lease.keep(state, window).await == Err(StoreError::TooLarge) {
+        lease.finish(State::Unreplayable).await;
+    }
+    Landing::Answered(answer, now)
 }
 
 fn refusal(error: &StoreError) -> Refusal {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use crate::clock::Timestamp;
 use crate::idempotency::{Record, RecordKey, State};
 use crate::store::{Expected, StoreError, Swap};
 
@@ -23,11 +24,18 @@ pub(super) struct Lease {
     shared: Arc<Shared>,
     key: RecordKey,
     record: Record,
+    /// When the request was that it was claimed for.
+    asked_at: Timestamp,
 }
 
 impl Lease {
-    pub(super) fn new(shared: Arc<Shared>, key: RecordKey, record: Record) -> Self {
-        Self { shared, key, record }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: RecordKey,
+        record: Record,
+        asked_at: Timestamp,
+    ) -> Self {
+        Self { shared, key, record, asked_at }
     }
 
     /// Does the work, and renews the claim meanwhile; a store that is slow to renew it does not
@@ -54,6 +62,17 @@ impl Lease {
     pub(super) async fn write(&self, state: State) -> Result<(), StoreError> {
         let next = Record { state, ..self.record.clone() };
         self.change(Some(next)).await
+    }
+
+    /// Writes the last state, which counts for `window` if that is given.
+    pub(super) async fn keep(
+        &self,
+        state: State,
+        window: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let expires_at =
+            window.map_or(self.record.expires_at, |window| self.asked_at.after(window));
+        self.change(Some(Record { expires_at, state, ..self.record.clone() })).await
     }
 
     /// Writes a last state that has no answer.

@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use self::flight::{Flights, Joined};
 use crate::clock::Clock;
 use crate::idempotency::{
-    Attempt, Decision, Identity, OnUnknown, Outcome, Provenance, Refusal, Terms, TokenSource,
-    decide,
+    Attempt, Decision, Fingerprint, Identity, OnMismatch, OnUnknown, Outcome, Provenance, Refusal,
+    Terms, TokenSource, decide,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -93,7 +93,7 @@ impl Engine {
         W: FnOnce() -> F + Send + 'static,
         F: Future<Output = Attempt> + Send + 'static,
     {
-        match self.0.flights.join(&identity) {
+        match self.0.flights.join(&flown(identity, &terms)) {
             Ok(Joined::Leader(leader, waiter)) => {
                 let shared = Arc::clone(&self.0);
                 self.0.tasks.spawn(shared.lead(leader, identity, terms, work));
@@ -141,6 +141,15 @@ pub struct EngineLoad {
     pub flights: usize,
     /// Callers that wait for others' operations.
     pub waiters: usize,
+}
+
+/// The identity of the flight that an operation takes: where whoever has the key gets the same
+/// answer, they take the same one.
+fn flown(identity: Identity, terms: &Terms) -> Identity {
+    match terms.on_mismatch {
+        OnMismatch::Refuse => identity,
+        OnMismatch::Replay => Identity { fingerprint: Fingerprint::COVERED, ..identity },
+    }
 }
 
 /// Whether an unknown outcome holds the key.

@@ -22,6 +22,18 @@ pub struct Terms {
     pub linger: Duration,
     /// What becomes of the key when the outcome is unknown.
     pub on_unknown: OnUnknown,
+    /// What becomes of a request that uses the key of another.
+    pub on_mismatch: OnMismatch,
+}
+
+/// What becomes of a request that has the key of an earlier one, and asks for something else.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnMismatch {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It gets the answer of the earlier one, as if it had asked for the same.
+    Replay,
 }
 
 /// What becomes of a key when nobody knows whether its operation was executed.
@@ -67,7 +79,9 @@ pub fn decide(
     let Some(record) = found.filter(|record| !record.is_expired(now)) else {
         return Decision::Claim;
     };
-    if let Some(part) = record.fingerprint.difference(fingerprint) {
+    if terms.on_mismatch == OnMismatch::Refuse
+        && let Some(part) = record.fingerprint.difference(fingerprint)
+    {
         return Decision::Refuse(Refusal::KeyReused(part));
     }
     match &record.state {
@@ -94,7 +108,8 @@ mod tests {
 
     fn terms(on_unknown: OnUnknown) -> Terms {
         let any = Duration::from_secs(1);
-        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown }
+        let on_mismatch = OnMismatch::Refuse;
+        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch }
     }
 
     fn record(state: State, expires_at: Timestamp) -> Record {
@@ -151,6 +166,15 @@ mod tests {
         let decision =
             decide(Some(&record), &Fingerprint::COVERED, &terms(OnUnknown::Release), NOW);
         assert_eq!(decision, Decision::Await);
+    }
+
+    #[test]
+    fn another_fingerprint_is_as_good_where_that_is_agreed() {
+        let fingerprint = Fingerprint::from_bytes(&[1; Fingerprint::LENGTH]);
+        let terms = Terms { on_mismatch: OnMismatch::Replay, ..terms(OnUnknown::Hold) };
+        let record = record(State::Completed { answer: answer(), kept_at: EARLIER }, NOW);
+        let decision = decide(Some(&record), &fingerprint, &terms, NOW);
+        assert_eq!(decision, Decision::Replay { answer: answer(), kept_at: EARLIER });
     }
 
     #[test]

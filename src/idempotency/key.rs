@@ -1,5 +1,6 @@
 //! Keys: what a caller chooses, where it is unique, and what a store sees of it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ const DERIVATION_VERSION: u8 = 1;
 
 /// A key that a caller chose: 1 to 255 visible ASCII characters.
 #[derive(Clone, Eq, PartialEq)]
-pub struct IdempotencyKey(Box<[u8]>);
+pub struct IdempotencyKey<'a>(Cow<'a, [u8]>);
 
 /// Why a header value is not a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -29,14 +30,14 @@ pub enum KeyError {
     /// It begins with a quotation mark, but is not a quoted string.
     #[error("a key that begins with a quotation mark must be a quoted string: {0}")]
     BadString(#[from] StringError),
-    /// The header has several lines.
-    #[error("a key header may stand only once, and this one stands several times")]
+    /// It stands in several lines, pairs or parameters.
+    #[error("a key may stand only once, and this one stands several times")]
     Several,
 }
 
 /// What keys the hashes of one store, so that nobody outside can compute them.
-#[derive(Clone)]
-pub struct Secret([[u8; 32]; Purpose::COUNT]);
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret([[u8; 32]; Purpose::ALL.len()]);
 
 /// What a hash is for: hashes for one use tell nothing about those for another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +50,8 @@ pub enum Purpose {
     Content,
     /// A body that could not be decoded.
     Undecoded,
+    /// A key that the upstream is sent.
+    ForwardedKey,
 }
 
 /// Whether a request says whose it is.
@@ -85,20 +88,25 @@ pub struct RecordKeyBuilder {
     caller: Caller,
 }
 
-impl IdempotencyKey {
+impl<'a> IdempotencyKey<'a> {
     /// The longest key, in characters.
     pub const CHARACTERS_MAX: usize = 255;
 
     /// Reads a key from a header value: bare, or as a string of RFC 9651; `"k"` equals `k`.
-    pub fn parse(value: &[u8]) -> Result<Self, KeyError> {
+    pub fn parse(value: &'a [u8]) -> Result<Self, KeyError> {
         let value = value.trim_ascii();
         if value.first() == Some(&b'"') {
-            return Self::checked(&parse_string(value)?);
+            return Self::checked(parse_string(value)?);
         }
-        Self::checked(value)
+        Self::bare(value)
     }
 
-    fn checked(key: &[u8]) -> Result<Self, KeyError> {
+    /// Reads a key that is never quoted.
+    pub fn bare(value: &'a [u8]) -> Result<Self, KeyError> {
+        Self::checked(value.into())
+    }
+
+    fn checked(key: Cow<'a, [u8]>) -> Result<Self, KeyError> {
         if key.is_empty() {
             return Err(KeyError::Empty);
         }
@@ -108,7 +116,7 @@ impl IdempotencyKey {
         if !key.iter().all(u8::is_ascii_graphic) {
             return Err(KeyError::BadCharacter);
         }
-        Ok(Self(key.into()))
+        Ok(Self(key))
     }
 
     /// The characters of the key.
@@ -117,7 +125,7 @@ impl IdempotencyKey {
     }
 }
 
-impl fmt::Debug for IdempotencyKey {
+impl fmt::Debug for IdempotencyKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IdempotencyKey({} characters)", self.0.len())
     }
@@ -137,9 +145,7 @@ impl Secret {
 
     /// A given secret.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        let purposes =
-            [Purpose::RecordKey, Purpose::Checksum, Purpose::Content, Purpose::Undecoded];
-        Self(purposes.map(|purpose| *blake3::keyed_hash(&bytes, &[purpose as u8]).as_bytes()))
+        Self(Purpose::ALL.map(|purpose| *blake3::keyed_hash(&bytes, &[purpose as u8]).as_bytes()))
     }
 
     /// A hasher whose hashes only holders of the secret can repeat.
@@ -154,7 +160,8 @@ impl Secret {
 }
 
 impl Purpose {
-    const COUNT: usize = 4;
+    const ALL: [Self; 5] =
+        [Self::RecordKey, Self::Checksum, Self::Content, Self::Undecoded, Self::ForwardedKey];
 }
 
 impl fmt::Debug for Secret {
@@ -172,6 +179,32 @@ impl RecordKey {
     /// Its bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The key under which the upstream is sent the operation: a UUID of version 8 (RFC 9562),
+    /// which fits where a UUID is asked for, and tells nothing of the caller's own key.
+    pub fn forwarded(&self, secret: &Secret) -> String {
+        let hash = secret.hash(Purpose::ForwardedKey, &self.0);
+        let mut bytes: [u8; 16] = std::array::from_fn(|index| hash.as_bytes()[index]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let mut text = String::with_capacity(36);
+        for (index, byte) in bytes.into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            for digit in [byte >> 4, byte & 0x0f] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        text
+    }
+
+    /// The key under which it is noted that the operation was only observed. Such a record has no
+    /// answer, and must not stand for one when the operation is guarded.
+    #[must_use]
+    pub fn observed(&self) -> Self {
+        Self(*blake3::keyed_hash(&self.0, b"observed").as_bytes())
     }
 
     /// What the `Duplicate-Key` field says: the standard base64 of the key.
@@ -198,19 +231,37 @@ impl RecordKeyBuilder {
         builder
     }
 
-    /// Adds one credential of the caller.
-    pub fn credential(&mut self, source: &str, value: &[u8]) {
-        self.caller = Caller::Known;
+    /// Adds one credential: of what kind it is, its name, its value, and whether it says who the
+    /// caller is.
+    pub fn credential(&mut self, kind: &str, name: &str, value: &[u8], caller: Caller) {
+        if caller == Caller::Known {
+            self.caller = Caller::Known;
+        }
         self.parts.push(b'c');
-        self.part(source.as_bytes());
+        self.part(kind.as_bytes());
+        self.part(name.as_bytes());
         self.part(value);
     }
 
-    /// Ends with the source of the key, and the key.
-    pub fn finish(mut self, secret: &Secret, source: &str, key: &[u8]) -> (RecordKey, Caller) {
+    /// Adds the name of the key's source, and the parts that `read` finds; or nothing, if it says
+    /// that there is no key there. A source has always as many parts.
+    pub fn key<E>(
+        &mut self,
+        source: &str,
+        read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let before = self.parts.len();
         self.parts.push(b'k');
         self.part(source.as_bytes());
-        self.part(key);
+        let found = read(&mut |part| self.part(part))?;
+        if !found {
+            self.parts.truncate(before);
+        }
+        Ok(found)
+    }
+
+    /// The key of the record, and whether the caller is known.
+    pub fn finish(self, secret: &Secret) -> (RecordKey, Caller) {
         (RecordKey(*secret.hash(Purpose::RecordKey, &self.parts).as_bytes()), self.caller)
     }
 
@@ -257,9 +308,14 @@ mod tests {
         let scope = Scope { namespace, method, authority, path };
         let mut builder = RecordKeyBuilder::new(scope);
         for (source, value) in credentials {
-            builder.credential(source, value.as_bytes());
+            builder.credential("header", source, value.as_bytes(), Caller::Known);
         }
-        builder.finish(&Secret::from_bytes([7; 32]), source, key.as_bytes()).0
+        let key: Result<_, ()> = builder.key(source, |part| {
+            part(key.as_bytes());
+            Ok(true)
+        });
+        assert_eq!(key, Ok(true));
+        builder.finish(&Secret::from_bytes([7; 32])).0
     }
 
     #[test]
@@ -279,6 +335,33 @@ mod tests {
         for (index, one) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(one), "{index}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_leaves_no_trace() {
+        let secret = Secret::from_bytes([7; 32]);
+        let scope = Scope { namespace: "", method: "POST", authority: "a", path: "/b" };
+        let mut builder = RecordKeyBuilder::new(scope);
+        let missing: Result<_, ()> = builder.key("other", |part| {
+            part(b"half of it");
+            Ok(false)
+        });
+        assert_eq!(missing, Ok(false));
+        let untouched = RecordKeyBuilder::new(scope).finish(&secret);
+        assert_eq!(builder.finish(&secret), untouched);
+    }
+
+    #[test]
+    fn the_upstream_is_sent_a_uuid_that_only_the_secret_gives() {
+        let key = RecordKey::from_bytes([1; 32]);
+        let uuid = key.forwarded(&Secret::from_bytes([7; 32]));
+        let digits: Vec<_> = uuid.split('-').map(str::len).collect();
+        assert_eq!(digits, [8, 4, 4, 4, 12]);
+        assert_eq!(uuid.as_bytes()[14], b'8');
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]));
+        assert_eq!(uuid, key.forwarded(&Secret::from_bytes([7; 32])));
+        assert_ne!(uuid, key.forwarded(&Secret::from_bytes([8; 32])));
+        assert_ne!(uuid, RecordKey::from_bytes([2; 32]).forwarded(&Secret::from_bytes([7; 32])));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How the work on an operation ends, and what its callers are told.
 
+use std::time::Duration;
+
 use super::answer::Answer;
 use super::fingerprint::Part;
 use crate::clock::Timestamp;
@@ -9,12 +11,18 @@ use crate::clock::Timestamp;
 pub enum Attempt {
     /// It was executed; the answer is final, and every repeat must get it.
     Keep(Answer),
+    /// The same, for as long as the upstream has said, from the first request on.
+    KeepFor(Answer, Duration),
     /// The upstream says that it was not executed, or that a repeat may be.
     Discard(Answer),
     /// The upstream says that it does not know whether it was executed.
     Hold(Answer),
     /// It was executed; the answer goes straight to the first caller, and can't be kept.
     Streaming,
+    /// The same, but the upstream says that it was not executed, or that a repeat may be.
+    StreamingDiscard,
+    /// The same, but the upstream says that it does not know whether it was executed.
+    StreamingHold,
     /// The upstream has not seen the request.
     NotSent(Unreachable),
     /// The upstream may have seen the request, and nobody knows what became of it.

@@ -50,9 +50,9 @@ pub struct Read {
     pub reservation: Reservation,
 }
 
-/// A body that is larger than the limit, as far as it was read.
+/// A body that was not read whole: what was read, and the rest.
 #[derive(Debug)]
-pub struct Oversize {
+pub struct Partly {
     first: Bytes,
     reservation: Reservation,
     rest: Incoming,
@@ -66,13 +66,13 @@ pub enum ReadError {
     Broken,
     /// All bodies together would take more memory than allowed.
     #[error("too many bytes are held in memory")]
-    OverBudget,
+    OverBudget(Box<Partly>),
     /// It came more slowly than asked for.
     #[error("the body came too slowly")]
-    TooSlow,
+    TooSlow(Box<Partly>),
     /// It is larger than the limit.
     #[error("the body is larger than the limit")]
-    TooLarge(Box<Oversize>),
+    TooLarge(Box<Partly>),
 }
 
 /// Reads a body whole.
@@ -89,14 +89,10 @@ pub async fn read(
     budget: &Budget,
     pace: &Pace,
 ) -> Result<Read, ReadError> {
-    let mut reader = Reader {
-        body,
-        gathered: Gathered::default(),
-        bytes_max,
-        reservation: budget.reserve_none(),
-    };
+    let mut reader =
+        Reader { body, gathered: Gathered::default(), reservation: budget.reserve_none() };
     if reader.body.size_hint().lower() > bytes_max as u64 {
-        return Err(reader.too_large());
+        return Err(ReadError::TooLarge(Box::new(reader.into_partly())));
     }
     // Most bodies have arrived with their header: no timer is set for them.
     let mut deadline = None;
@@ -115,16 +111,19 @@ pub async fn read(
                 tokio::select! {
                     biased;
                     next = next_frame(&mut reader.body) => next,
-                    () = sleep => return Err(ReadError::TooSlow),
+                    () = sleep => return Err(ReadError::TooSlow(Box::new(reader.into_partly()))),
                 }
             }
         };
         match next {
             Some(Ok(frame)) => {
                 if let Ok(piece) = frame.into_data() {
-                    reader.push(piece)?;
-                    if reader.gathered.len() > reader.bytes_max {
-                        return Err(reader.too_large());
+                    let fits = reader.push(piece);
+                    if reader.gathered.len() > bytes_max {
+                        return Err(ReadError::TooLarge(Box::new(reader.into_partly())));
+                    }
+                    if !fits {
+                        return Err(ReadError::OverBudget(Box::new(reader.into_partly())));
                     }
                 }
             }
@@ -137,22 +136,24 @@ pub async fn read(
 struct Reader {
     body: Incoming,
     gathered: Gathered,
-    bytes_max: usize,
     reservation: Reservation,
 }
 
 impl Reader {
-    fn push(&mut self, piece: Bytes) -> Result<(), ReadError> {
-        if !self.reservation.grow(piece.len()) {
-            return Err(ReadError::OverBudget);
+    /// Adds a piece, and says whether the budget has room for it.
+    fn push(&mut self, piece: Bytes) -> bool {
+        let fits = self.reservation.grow(piece.len());
+        if !fits {
+            // It is here all the same, until it is passed on or dropped.
+            self.reservation.take(piece.len());
         }
         self.gathered.push(piece);
-        Ok(())
+        fits
     }
 
-    fn too_large(self) -> ReadError {
-        let Self { body: rest, gathered, reservation, .. } = self;
-        ReadError::TooLarge(Box::new(Oversize { first: gathered.into_bytes(), reservation, rest }))
+    fn into_partly(self) -> Partly {
+        let Self { body: rest, gathered, reservation } = self;
+        Partly { first: gathered.into_bytes(), reservation, rest }
     }
 
     fn finish(self) -> Read {
@@ -258,9 +259,9 @@ impl From<Incoming> for Body {
     }
 }
 
-impl From<Oversize> for Body {
-    fn from(oversize: Oversize) -> Self {
-        let Oversize { first, reservation, rest } = oversize;
+impl From<Partly> for Body {
+    fn from(partly: Partly) -> Self {
+        let Partly { first, reservation, rest } = partly;
         let arriving = Arriving { first, _reservation: Some(reservation), rest, sent: None };
         Self::Arriving(Box::new(arriving))
     }

@@ -18,9 +18,14 @@ pub enum Coding {
     Other,
 }
 
-/// The content could not be decoded, or would have been larger than allowed.
+/// Why content is not decoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Undecodable;
+pub enum Undecodable {
+    /// It is not what its coding makes, or that coding is not known here.
+    Malformed,
+    /// It would be larger than allowed.
+    TooLarge,
+}
 
 impl Coding {
     /// The coding that a message's fields declare.
@@ -70,7 +75,7 @@ impl Coding {
                 drain(&mut decoder, bytes_max, sink)?;
                 end(decoder.into_inner())
             }
-            Self::Other => Err(Undecodable),
+            Self::Other => Err(Undecodable::Malformed),
         }
     }
 }
@@ -89,7 +94,7 @@ fn is_zlib(content: &[u8]) -> bool {
 /// member of a gzip file (RFC 1952, section 2.2) is not followed, since a body could have
 /// hundreds of thousands of them, each of which says nothing and costs time.
 fn end(rest: &[u8]) -> Result<(), Undecodable> {
-    if rest.is_empty() { Ok(()) } else { Err(Undecodable) }
+    if rest.is_empty() { Ok(()) } else { Err(Undecodable::Malformed) }
 }
 
 fn drain(
@@ -103,11 +108,11 @@ fn drain(
         match decoder.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(read) => {
-                left = left.checked_sub(read).ok_or(Undecodable)?;
+                left = left.checked_sub(read).ok_or(Undecodable::TooLarge)?;
                 sink(&piece[..read]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Undecodable),
+            Err(_) => return Err(Undecodable::Malformed),
         }
     }
 }
@@ -155,15 +160,18 @@ mod tests {
     fn bombs_cuts_and_additions_are_undecodable() {
         let bomb = gzip(&vec![0; 1 << 20], 0);
         assert!(bomb.len() < 8 * 1024);
-        assert_eq!(decode(Coding::Gzip, &bomb, (1 << 20) - 1), Err(Undecodable));
+        assert_eq!(decode(Coding::Gzip, &bomb, (1 << 20) - 1), Err(Undecodable::TooLarge));
         let whole = gzip(b"hello", 0);
-        assert_eq!(decode(Coding::Gzip, &whole[..whole.len() - 1], 100), Err(Undecodable));
+        assert_eq!(
+            decode(Coding::Gzip, &whole[..whole.len() - 1], 100),
+            Err(Undecodable::Malformed)
+        );
         for more in [&b"x"[..], &whole] {
             let added = [whole.as_slice(), more].concat();
-            assert_eq!(decode(Coding::Gzip, &added, 100), Err(Undecodable));
+            assert_eq!(decode(Coding::Gzip, &added, 100), Err(Undecodable::Malformed));
         }
-        assert_eq!(decode(Coding::Deflate, b"hello", 100), Err(Undecodable));
-        assert_eq!(decode(Coding::Other, b"hello", 100), Err(Undecodable));
+        assert_eq!(decode(Coding::Deflate, b"hello", 100), Err(Undecodable::Malformed));
+        assert_eq!(decode(Coding::Other, b"hello", 100), Err(Undecodable::Malformed));
     }
 
     #[test]

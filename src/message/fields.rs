@@ -1,5 +1,6 @@
 //! Header fields that belong to one connection, or to this proxy, and not to the message.
 
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
 
 /// A header field that a proxy must look at.
@@ -51,9 +52,18 @@ pub struct Fields {
 #[error("the Connection field may not name {0}")]
 pub struct NominationError(pub HeaderName);
 
-/// Fields that mark what this proxy has done.
-pub(super) const DUPLICATE: [&str; 4] =
-    ["duplicate-key", "duplicate-protection", "duplicate-request", "idempotent-replayed"];
+/// Fields by which a request asks for another method than its own.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method", "x-http-method-override", "x-method-override"];
+
+/// Fields that mark what this proxy has done, and the one by which an upstream steers it.
+pub(super) const DUPLICATE: [&str; 5] = [
+    "duplicate-key",
+    "duplicate-protection",
+    "duplicate-request",
+    "idempotent-replayed",
+    "oncegate-keep",
+];
 
 /// Fields that belong to one connection, besides `Connection`, `Transfer-Encoding` and `Upgrade`.
 const HOP_BY_HOP: [&str; 6] = [
@@ -108,9 +118,11 @@ fn classify(name: &str) -> Option<Field> {
         "content-encoding" => Field::ContentEncoding,
         "content-length" => Field::ContentLength,
         "date" => Field::Date,
-        "duplicate-key" | "duplicate-protection" | "duplicate-request" | "idempotent-replayed" => {
-            Field::Duplicate
-        }
+        "duplicate-key"
+        | "duplicate-protection"
+        | "duplicate-request"
+        | "idempotent-replayed"
+        | "oncegate-keep" => Field::Duplicate,
         "expect" => Field::Expect,
         "host" => Field::Host,
         "http2-settings"
@@ -126,6 +138,16 @@ fn classify(name: &str) -> Option<Field> {
         "upgrade" => Field::Upgrade,
         _ => return None,
     })
+}
+
+/// The method that a request asks for instead of its own, in upper case, as servers read it that
+/// look at such fields. Several together are one that nobody guards by itself.
+pub fn overriding_method(headers: &HeaderMap) -> Method {
+    let lines = METHOD_OVERRIDES.iter().flat_map(|name| headers.get_all(*name));
+    let mut names: Vec<_> =
+        lines.map(|line| line.as_bytes().trim_ascii().to_ascii_uppercase()).collect();
+    names.dedup();
+    Method::from_bytes(&names.join(&b'+')).unwrap_or(Method::POST)
 }
 
 /// Checks that no `Connection` field names one for which `protected` is true, or that frames the
@@ -148,7 +170,8 @@ pub fn check_nominations(
 }
 
 /// Removes what belongs to the connection, what its `Connection` fields name, and this proxy's
-/// own marks. What says how long the body is stays, whatever `Connection` names.
+/// own marks. `Content-Length` stays, whatever `Connection` names, unless a transfer coding says
+/// how long the body is.
 pub fn clean(headers: &mut HeaderMap, fields: Fields) {
     if fields.has(Field::Connection) {
         let nominated: Vec<_> = nominations(headers).collect();
@@ -161,6 +184,8 @@ pub fn clean(headers: &mut HeaderMap, fields: Fields) {
     }
     if fields.has(Field::TransferEncoding) {
         headers.remove(header::TRANSFER_ENCODING);
+        // Beside a transfer coding it says nothing (RFC 9112, section 6.3), and would be believed.
+        headers.remove(header::CONTENT_LENGTH);
     }
     if fields.has(Field::Upgrade) {
         headers.remove(header::UPGRADE);

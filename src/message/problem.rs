@@ -14,6 +14,8 @@ pub enum ProblemKind {
     BadRequest,
     /// A limit on simultaneous work was reached.
     Busy,
+    /// The request does not say whose it is, where that is asked for.
+    CallerMissing,
     /// An `Expect` field asks for something unknown.
     ExpectationFailed,
     /// The header section is larger than allowed.
@@ -22,6 +24,8 @@ pub enum ProblemKind {
     InProgress,
     /// The key is not well formed.
     KeyMalformed,
+    /// The request has no key, where one is asked for.
+    KeyMissing,
     /// The key was used before for another request.
     KeyReused,
     /// The method or the transfer coding is not implemented.
@@ -60,14 +64,16 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 
 impl ProblemKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AnswerNotKept,
         Self::BadRequest,
         Self::Busy,
+        Self::CallerMissing,
         Self::ExpectationFailed,
         Self::HeaderTooLarge,
         Self::InProgress,
         Self::KeyMalformed,
+        Self::KeyMissing,
         Self::KeyReused,
         Self::NotImplemented,
         Self::OutcomeUnknown,
@@ -87,10 +93,12 @@ impl ProblemKind {
             Self::AnswerNotKept => "answer-not-kept",
             Self::BadRequest => "bad-request",
             Self::Busy => "busy",
+            Self::CallerMissing => "caller-missing",
             Self::ExpectationFailed => "expectation-failed",
             Self::HeaderTooLarge | Self::TargetTooLong | Self::TooLarge => "too-large",
             Self::InProgress => "in-progress",
             Self::KeyMalformed => "key-malformed",
+            Self::KeyMissing => "key-missing",
             Self::KeyReused => "key-reused",
             Self::NotImplemented => "not-implemented",
             Self::OutcomeUnknown => "outcome-unknown",
@@ -106,7 +114,9 @@ impl ProblemKind {
     /// The status that the answer has.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest | Self::KeyMalformed => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::CallerMissing | Self::KeyMalformed | Self::KeyMissing => {
+                StatusCode::BAD_REQUEST
+            }
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::AnswerNotKept | Self::InProgress | Self::OutcomeUnknown => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -129,10 +139,12 @@ impl ProblemKind {
             Self::AnswerNotKept => "The answer was not kept",
             Self::BadRequest => "Bad request",
             Self::Busy => "Too busy",
+            Self::CallerMissing => "The caller is not known",
             Self::ExpectationFailed => "Expectation failed",
             Self::HeaderTooLarge => "The header is too large",
             Self::InProgress => "The first request is still running",
             Self::KeyMalformed => "The key is malformed",
+            Self::KeyMissing => "A key is needed",
             Self::KeyReused => "The key was used for another request",
             Self::NotImplemented => "Not implemented",
             Self::OutcomeUnknown => "The outcome is unknown",
@@ -167,10 +179,12 @@ impl ProblemKind {
             | Self::ExpectationFailed
             | Self::HeaderTooLarge
             | Self::KeyMalformed
+            | Self::KeyMissing
             | Self::NotImplemented
             | Self::RequestTimeout
             | Self::TargetTooLong => "http_request_error",
             Self::AnswerNotKept
+            | Self::CallerMissing
             | Self::InProgress
             | Self::KeyReused
             | Self::OutcomeUnknown

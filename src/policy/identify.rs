@@ -3,31 +3,42 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, Method};
 
-use super::{Guard, is_volatile};
-use crate::idempotency::{
-    Caller, Fingerprint, FingerprintBuilder, IdempotencyKey, Identity, KeyError, Purpose,
-    RecordKeyBuilder, Scope,
-};
-use crate::message::{Authority, Coding};
+use super::caller::Credential;
+use super::compare::{Authorities, Content, Treatment};
+use super::route::Route;
+use super::source::{KeySource, Presence};
+use crate::clock::Timestamp;
+use crate::idempotency::{Caller, Fingerprint, Identity, KeyError, RecordKeyBuilder, Scope};
+use crate::message::Authority;
 
-/// Where a key may be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum KeySource {
-    /// In a header; the text is the source's name, `header:NAME`.
-    Header(HeaderName, Cow<'static, str>),
-    /// Everywhere: the key is a checksum of the request.
-    Checksum,
+/// What a request asks for, without its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The host that it is for.
+    pub authority: &'a Authority<'a>,
+    /// Its header.
+    pub head: &'a Parts,
+    /// The certificate that its caller has shown.
+    pub certificate: Option<&'a [u8]>,
+    /// When it came.
+    pub now: Timestamp,
+    /// The method that it names instead of its own.
+    pub acts_as: Option<&'a Method>,
 }
 
-/// The key that a request has, as far as its header tells.
-#[derive(Clone, Debug)]
+/// Where the key of a request is, as far as its header tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Chosen {
-    /// One that the caller chose, and the name of its source.
-    Key(IdempotencyKey, Cow<'static, str>),
-    /// A checksum, which needs the body.
+    /// The caller has chosen one, which is in the source of this index.
+    Key(usize),
+    /// The first source that the request may have is in its body, and has this index.
+    InBody(usize),
+    /// A checksum is the key.
     Checksum,
+    /// It has none.
+    Nothing,
 }
 
 /// Who asks for what.
@@ -39,144 +50,175 @@ pub struct Identified {
     pub caller: Caller,
 }
 
-/// Why a request has no key.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why a request can't be identified.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IdentifyError {
-    /// A key header is malformed.
+    /// A part of its key is malformed.
     #[error("{0}: {1}")]
-    Malformed(HeaderName, KeyError),
+    Malformed(String, KeyError),
+    /// Its body has to be looked into, and is larger than allowed when it is decoded.
+    #[error("the body is larger than allowed when it is decoded")]
+    TooLarge,
+    /// There is no room for its body when it is decoded.
+    #[error("there is no room for the body when it is decoded")]
+    NoRoom,
 }
 
-impl KeySource {
-    /// A key in the header of this name.
-    pub fn header(name: HeaderName) -> Self {
-        let source = format!("header:{name}");
-        Self::Header(name, source.into())
+/// Sees what is made of a request, and may stop it.
+pub trait Watch {
+    /// Whether there is room for so many more bytes of a body that is decoded.
+    fn has_room(&mut self, _bytes: usize) -> bool {
+        true
     }
-
-    pub(super) fn is_header(&self, name: &HeaderName) -> bool {
-        match self {
-            Self::Header(header, _) => header == name,
-            Self::Checksum => false,
-        }
-    }
+    /// A source of the key was tried.
+    fn source(&mut self, _source: &KeySource, _found: bool) {}
+    /// A credential says who the caller is.
+    fn credential(&mut self, _credential: &Credential<'_>) {}
+    /// A header line was looked at.
+    fn header(&mut self, _name: &HeaderName, _treatment: Treatment) {}
+    /// Another part was looked at.
+    fn part(&mut self, _part: &str, _treatment: Treatment) {}
+    /// Of the body's `_length` bytes, `_left` count.
+    fn body(&mut self, _length: usize, _left: usize) {}
 }
 
-impl Guard {
-    /// The first key source that the request has.
-    pub fn choose(&self, headers: &HeaderMap) -> Result<Option<Chosen>, IdentifyError> {
-        for source in &self.key {
+/// Nobody watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+impl Route {
+    /// The first key source that the request has, as far as its header tells.
+    pub fn choose(&self, asked: &Asked<'_>) -> Result<Chosen, IdentifyError> {
+        self.choose_from(0, asked)
+    }
+
+    fn choose_from(&self, first: usize, asked: &Asked<'_>) -> Result<Chosen, IdentifyError> {
+        for (index, source) in self.key.iter().enumerate().skip(first) {
             match source {
-                KeySource::Header(name, source) => {
-                    let mut lines = headers.get_all(name).iter();
-                    let Some(line) = lines.next() else { continue };
-                    let key = match lines.next() {
-                        Some(_) => Err(KeyError::Several),
-                        None => IdempotencyKey::parse(line.as_bytes()),
-                    };
-                    let key = key.map_err(|e| IdentifyError::Malformed(name.clone(), e))?;
-                    return Ok(Some(Chosen::Key(key, source.clone())));
-                }
-                KeySource::Checksum => return Ok(Some(Chosen::Checksum)),
+                KeySource::Checksum => return Ok(Chosen::Checksum),
+                KeySource::Parts(parts) => match parts.presence(asked, self.path_pattern())? {
+                    Presence::Found => return Ok(Chosen::Key(index)),
+                    Presence::InBody => return Ok(Chosen::InBody(index)),
+                    Presence::Missing => {}
+                },
             }
         }
-        Ok(None)
+        Ok(Chosen::Nothing)
     }
 
-    /// The identity of a request that was read whole.
+    /// Whether the request says who its caller is.
+    pub fn caller(&self, asked: &Asked<'_>) -> Caller {
+        let mut caller = Caller::Anonymous;
+        for source in &self.caller {
+            source.read(asked, self.verifier.as_deref(), &mut |credential| {
+                if credential.caller() == Caller::Known {
+                    caller = Caller::Known;
+                }
+            });
+        }
+        caller
+    }
+
+    /// The identity of a request that was read whole; nothing if it has no key.
+    ///
+    /// A compressed body that has to be looked into takes memory while that is done.
     pub fn identify(
         &self,
-        chosen: &Chosen,
-        authority: &Authority<'_>,
-        head: &Parts,
+        chosen: Chosen,
+        asked: &Asked<'_>,
         body: &[u8],
-    ) -> Identified {
-        let mut builder = RecordKeyBuilder::new(Scope {
-            namespace: "",
-            method: head.method.as_str(),
-            authority: authority.as_str(),
-            path: head.uri.path(),
-        });
-        for name in &self.caller {
-            for value in head.headers.get_all(name) {
-                builder.credential(name.as_str(), value.as_bytes());
-            }
-        }
-        let ((key, caller), fingerprint) = match chosen {
-            Chosen::Key(key, source) => {
-                (builder.finish(&self.secret, source, key.as_bytes()), self.fingerprint(head, body))
+    ) -> Result<Option<Identified>, IdentifyError> {
+        self.identify_watched(chosen, asked, body, &mut Unwatched)
+    }
+
+    /// The same, and lets `watch` see how it is found.
+    pub fn identify_watched(
+        &self,
+        chosen: Chosen,
+        asked: &Asked<'_>,
+        body: &[u8],
+        watch: &mut impl Watch,
+    ) -> Result<Option<Identified>, IdentifyError> {
+        let mut builder = self.scope(asked, watch);
+        let content = Content::new(asked.head, body, self.looks_into(chosen), watch)?;
+        let fingerprint = match self.add_key(chosen, asked, &content, &mut builder)? {
+            Chosen::Nothing | Chosen::InBody(_) => return Ok(None),
+            Chosen::Key(index) => {
+                self.key.iter().take(index).for_each(|source| watch.source(source, false));
+                self.key.get(index).into_iter().for_each(|source| watch.source(source, true));
+                self.fingerprint(asked.head, &content, watch)
             }
             Chosen::Checksum => {
-                let checksum = self.checksum(head, body);
-                let key = builder.finish(&self.secret, "checksum", checksum.as_bytes());
-                (key, Fingerprint::COVERED)
+                for source in &self.key {
+                    watch.source(source, *source == KeySource::Checksum);
+                }
+                let checksum = self.checksum(asked.head, &content, watch);
+                builder.key("checksum", |part| {
+                    part(checksum.as_bytes());
+                    Ok(true)
+                })?;
+                Fingerprint::COVERED
             }
         };
-        Identified { identity: Identity { key, fingerprint }, caller }
+        let (key, caller) = builder.finish(&self.secret);
+        Ok(Some(Identified { identity: Identity { key, fingerprint }, caller }))
     }
 
-    fn fingerprint(&self, head: &Parts, body: &[u8]) -> Fingerprint {
-        let content_type = content_type(&head.headers);
-        FingerprintBuilder::new(&self.secret, head.uri.query(), content_type.as_deref())
-            .finish(self.hash_body(head, body))
-    }
-
-    /// A hash over everything that a request asks for, however it was spelled or sent.
-    fn checksum(&self, head: &Parts, body: &[u8]) -> blake3::Hash {
-        let mut lines: Vec<_> = head
-            .headers
-            .iter()
-            .filter(|(name, _)| !is_volatile(name.as_str()) && !self.caller.contains(name))
-            .collect();
-        // Stable: the order of the lines of one name is part of what they say.
-        lines.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-        let mut parts = Vec::with_capacity(512);
-        let mut part = |part: &[u8]| {
-            parts.extend_from_slice(&(part.len() as u64).to_le_bytes());
-            parts.extend_from_slice(part);
+    /// Where a key is unique: the endpoint and the caller.
+    fn scope(&self, asked: &Asked<'_>, watch: &mut impl Watch) -> RecordKeyBuilder {
+        // A request that asks for another method than its own is not the one that it looks like.
+        let own = asked.head.method.as_str();
+        let method = match asked.acts_as {
+            None => Cow::Borrowed(own),
+            Some(other) => Cow::Owned(format!("{own} as {other}")),
         };
-        match head.uri.query() {
-            Some(query) => part(&[b"?", query.as_bytes()].concat()),
-            None => part(b""),
-        }
-        for (name, value) in lines {
-            part(name.as_str().as_bytes());
-            part(value.as_bytes());
-        }
-        parts.extend_from_slice(self.hash_body(head, body).as_bytes());
-        self.secret.hash(Purpose::Checksum, &parts)
-    }
-
-    /// A hash of what the body says, whether it was compressed or not.
-    fn hash_body(&self, head: &Parts, body: &[u8]) -> blake3::Hash {
-        let coding = Coding::of(&head.headers);
-        if coding == Coding::Identity {
-            return self.secret.hash(Purpose::Content, body);
-        }
-        let mut hasher = self.secret.hasher(Purpose::Content);
-        let decoded = coding.decode(body, self.decoded_bytes_max, &mut |piece| {
-            hasher.update(piece);
+        let mut builder = RecordKeyBuilder::new(Scope {
+            namespace: "",
+            method: &method,
+            authority: match self.compared.authority {
+                Authorities::Apart => asked.authority.as_str(),
+                Authorities::Together => "",
+            },
+            path: asked.head.uri.path(),
         });
-        match decoded {
-            Ok(()) => hasher.finalize(),
-            Err(_) => self.hash_undecoded(head, body),
+        for source in &self.caller {
+            source.read(asked, self.verifier.as_deref(), &mut |credential| {
+                watch.credential(&credential);
+                builder.credential(
+                    credential.kind,
+                    credential.name,
+                    credential.value,
+                    credential.caller(),
+                );
+            });
         }
+        builder
     }
 
-    /// A hash of a body as it was sent, and of the coding that it was said to have.
-    fn hash_undecoded(&self, head: &Parts, body: &[u8]) -> blake3::Hash {
-        let mut parts = self.secret.hash(Purpose::Undecoded, body).as_bytes().to_vec();
-        for value in head.headers.get_all(header::CONTENT_ENCODING) {
-            parts.extend_from_slice(&(value.len() as u64).to_le_bytes());
-            parts.extend_from_slice(value.as_bytes());
+    /// Adds the key that the caller chose, and says where it was; a checksum is left to be added.
+    fn add_key(
+        &self,
+        mut chosen: Chosen,
+        asked: &Asked<'_>,
+        content: &Content<'_>,
+        builder: &mut RecordKeyBuilder,
+    ) -> Result<Chosen, IdentifyError> {
+        loop {
+            let index = match chosen {
+                Chosen::Key(index) | Chosen::InBody(index) => index,
+                Chosen::Checksum | Chosen::Nothing => return Ok(chosen),
+            };
+            if let Some(source @ KeySource::Parts(parts)) = self.key.get(index) {
+                let found = builder.key(source.name(), |part| {
+                    parts.read(asked, self.path_pattern(), content.plain(), part)
+                })?;
+                if found {
+                    return Ok(Chosen::Key(index));
+                }
+            }
+            chosen = self.choose_from(index + 1, asked)?;
         }
-        self.secret.hash(Purpose::Undecoded, &parts)
     }
-}
-
-/// All that the content type says; a second line should not be there, but some servers read it.
-fn content_type(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
-    let mut lines = headers.get_all(header::CONTENT_TYPE).iter().map(http::HeaderValue::as_bytes);
-    let first = lines.next()?;
-    Some(lines.fold(Cow::Borrowed(first), |all, line| [&*all, b"\n", line].concat().into()))
 }

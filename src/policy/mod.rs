@@ -1,86 +1,120 @@
 //! Which requests are guarded, what their key is, whose they are, and which answers are final.
+//!
+//! A [`Policy`] is a list of [`Route`]s, of which each request takes the first that matches it.
 
+mod caller;
+mod compare;
+mod derivation;
+mod host;
 mod identify;
+mod json;
 mod keep;
+mod matcher;
+mod pattern;
+mod pointer;
+mod route;
+mod source;
+mod token;
 mod volatile;
+mod witness;
 
-pub use identify::{Chosen, Identified, IdentifyError, KeySource};
-pub use keep::{Class, classify};
-pub use volatile::is_volatile;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use crate::idempotency::{Secret, Terms};
+pub use caller::{CallerSource, CallerSourceError, Credential};
+pub use compare::{Authorities, Compared, HeaderRule, Treatment};
+pub use derivation::Rederived;
+pub use host::{HostError, HostPattern};
+pub use identify::{Asked, Chosen, Identified, IdentifyError, Unwatched, Watch};
+pub use json::{Ignored, key_material, without};
+pub use keep::{Class, Classes, StatusRule, StatusRuleError};
+pub use matcher::{Matcher, Rule};
+pub use pattern::{PathPattern, PatternError};
+pub use pointer::{Pointer, PointerError};
+pub use route::{Anonymous, Mode, Oversize, Route, default_caller, default_key};
+pub use source::{KeyPart, KeyParts, KeySource, KeySourceError, Presence};
+pub use token::{
+    Claim, ClaimValue, Claimant, TokenAlgorithm, TokenKeyError, TokenKeys, TokenOptions,
+    TokenVerifier, Unverified,
+};
+pub use volatile::is_volatile;
+pub use witness::{Example, Shapes};
 
-/// The headers that say whose request it is: credentials, and who a proxy before this one has found
-/// the caller to be.
-const CALLER: [&str; 9] = [
-    "authorization",
-    "x-api-key",
-    "cookie",
-    "api-key",
-    "x-auth-token",
-    "x-access-token",
-    "x-goog-api-key",
-    "x-forwarded-user",
-    "x-forwarded-client-cert",
-];
-
-/// How one kind of request is guarded.
-#[derive(Clone, Debug)]
-pub struct Guard {
-    /// The methods that are guarded; others pass.
-    pub methods: Vec<Method>,
-    /// Where a key may be, the first one that the request has being taken.
-    pub key: Vec<KeySource>,
-    /// The headers that say whose request it is.
-    pub caller: Vec<HeaderName>,
-    /// The largest request that is guarded, in bytes.
-    pub request_bytes_max: usize,
-    /// The largest answer that is kept, in bytes.
-    pub response_bytes_max: usize,
-    /// The largest content that a compressed request is decoded to, in bytes.
-    pub decoded_bytes_max: usize,
-    /// What keys its hashes.
-    pub secret: Secret,
-    /// What is agreed for its operations.
-    pub terms: Terms,
+/// What is done with every request.
+#[derive(Debug)]
+pub struct Policy {
+    routes: Box<[Arc<Route>]>,
+    matcher: Matcher,
+    /// What holds where no route matches.
+    fallback: Arc<Route>,
+    /// The headers on which a key or a caller depends somewhere.
+    essential: HashSet<HeaderName>,
+    /// The methods that are guarded somewhere.
+    guarded: HashSet<Method>,
 }
 
-impl Guard {
-    /// The guard of section "Keys" in the README, with the given secret and terms.
-    pub fn new(secret: Secret, terms: Terms) -> Self {
-        Self {
-            methods: vec![Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
-            key: vec![
-                KeySource::header(HeaderName::from_static("idempotency-key")),
-                KeySource::header(HeaderName::from_static("request-id")),
-                KeySource::Checksum,
-            ],
-            caller: CALLER.map(HeaderName::from_static).into(),
-            request_bytes_max: 8 << 20,
-            response_bytes_max: 1 << 20,
-            decoded_bytes_max: 32 << 20,
-            secret,
-            terms,
-        }
+impl Policy {
+    /// A policy of routes in their order, and of what holds where none matches.
+    pub fn new(routes: Vec<Route>, fallback: Route) -> Self {
+        let all = || routes.iter().chain([&fallback]);
+        let essential = all().flat_map(Route::essential_headers).cloned().collect();
+        let guarded = all()
+            .filter(|route| route.mode == Mode::Enforce)
+            .flat_map(|route| route.methods.iter().cloned())
+            .collect();
+        let matcher = Matcher::new(routes.iter().map(|route| route.rule.clone()).collect());
+        let routes = routes.into_iter().map(Arc::new).collect();
+        Self { routes, matcher, fallback: Arc::new(fallback), essential, guarded }
     }
 
-    /// Whether requests with the method are guarded.
-    pub fn guards(&self, method: &Method) -> bool {
-        self.methods.contains(method)
+    /// The route that a request takes.
+    pub fn route(&self, method: &Method, authority: &str, path: &str) -> &Arc<Route> {
+        self.at(self.matcher.find(method, authority, path))
+    }
+
+    /// The route of this index, or what holds where no route matches.
+    fn at(&self, index: Option<usize>) -> &Arc<Route> {
+        index.and_then(|index| self.routes.get(index)).unwrap_or(&self.fallback)
+    }
+
+    /// What holds where no route matches.
+    pub fn fallback(&self) -> &Arc<Route> {
+        &self.fallback
+    }
+
+    /// All routes in their order; the last is what holds where none matches.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter().chain([&self.fallback])
     }
 
     /// Whether a method is one that is guarded, but for its case: some servers do not mind that.
     pub fn confuses(&self, method: &Method) -> bool {
-        let is = |guarded: &Method| {
-            method != guarded && method.as_str().eq_ignore_ascii_case(guarded.as_str())
-        };
-        self.methods.iter().any(is)
+        let is_upper_case = |byte: &u8| !byte.is_ascii_lowercase();
+        if method.as_str().as_bytes().iter().all(is_upper_case) {
+            return false;
+        }
+        let is = |guarded: &Method| method.as_str().eq_ignore_ascii_case(guarded.as_str());
+        !self.guarded.contains(method) && self.guarded.iter().any(is)
     }
 
-    /// Whether a header is a key or a credential, so that no hop may drop it.
+    /// Whether a header is a key or a credential somewhere, so that no hop may drop it.
     pub fn depends_on(&self, name: &HeaderName) -> bool {
-        self.caller.contains(name) || self.key.iter().any(|source| source.is_header(name))
+        self.essential.contains(name)
+    }
+}
+
+impl Route {
+    /// The headers on which the key or the caller depends.
+    fn essential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let verifier = self.verifier.as_deref();
+        let callers = self.caller.iter().filter_map(move |source| source.header(verifier));
+        self.key.iter().flat_map(KeySource::headers).chain(callers)
+    }
+
+    /// The pattern of its paths.
+    pub(crate) fn path_pattern(&self) -> Option<&PathPattern> {
+        self.rule.path.as_ref()
     }
 }

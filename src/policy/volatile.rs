@@ -51,6 +51,7 @@ const NAMES: &[&str] = &[
     "l5d-require-id",             // hops (Linkerd)
     "l5d-server-id",              // hops (Linkerd)
     "newrelic",                   // trace context (New Relic)
+    "oncegate-keep",              // this proxy's own
     "pragma",                     // caches
     "priority",                   // what the client likes (RFC 9218)
     "proxy-authenticate",         // this connection

@@ -23,18 +23,10 @@ impl Proxy {
         if fields.has(Field::Expect) {
             admit_expectation(&parts.headers)?;
         }
-        check_nominations(&parts.headers, *fields, |name| self.guard.depends_on(name))
+        check_nominations(&parts.headers, *fields, |name| self.policy.depends_on(name))
             .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
-        if self.guard.confuses(&parts.method) {
+        if self.policy.confuses(&parts.method) {
             return bad("methods are case-sensitive, and this one is known in upper case");
-        }
-        if self.guards(head) {
-            if fields.has(Field::Upgrade) && names_upgrade(&parts.headers) {
-                return bad("a guarded request cannot upgrade its connection");
-            }
-            if !parts.uri.path().starts_with('/') {
-                return bad("the target of a guarded request needs a path that begins with /");
-            }
         }
         match parts.version {
             Version::HTTP_10 | Version::HTTP_11 => Ok(()),
@@ -63,6 +55,19 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// Turns away what cannot be guarded.
+pub(super) fn admit_guarded(head: &Head<'_>) -> Result<(), Problem> {
+    let Head { parts, fields, .. } = head;
+    let bad = |detail: &'static str| Err(Problem::new(ProblemKind::BadRequest, detail));
+    if fields.has(Field::Upgrade) && names_upgrade(&parts.headers) {
+        return bad("a guarded request cannot upgrade its connection");
+    }
+    if !parts.uri.path().starts_with('/') {
+        return bad("the target of a guarded request needs a path that begins with /");
+    }
+    Ok(())
 }
 
 /// Whether the request really asks for an upgrade: without the option, `Upgrade` says nothing

@@ -1,10 +1,11 @@
 //! One exchange with the upstream, as the work of an operation: here HTTP and idempotency meet.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
@@ -12,30 +13,53 @@ use super::ReplyBody;
 use super::body::Streamed;
 use super::capture::{Captured, capture};
 use super::framing::Framing;
+use super::pass::passed_on;
+use super::steering::Steering;
 use crate::clock::Clock;
-use crate::idempotency::{Attempt, Broken, Failure, Unreachable};
+use crate::idempotency::{Answer, AnswerBuilder, Attempt, Broken, Failure, Unreachable};
 use crate::message::{Body, Field, Reservation, clean, scan};
-use crate::policy::{Class, classify};
+use crate::policy::{Class, Route};
 use crate::upstream::{AnswerBody, NotSent, SendError, Upstream};
 
-/// What an exchange needs.
+/// One exchange with the upstream.
 pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     pub(super) request: Request<Body>,
-    pub(super) response_bytes_max: usize,
+    pub(super) answering: Answering,
+}
+
+/// What becomes of the answer.
+pub(super) struct Answering {
+    pub(super) route: Arc<Route>,
+    pub(super) goal: Goal,
     /// The memory that the request takes, and that its answer may take.
     pub(super) reservation: Reservation,
     /// Where an answer goes that is not kept.
     pub(super) stream: oneshot::Sender<Response<ReplyBody>>,
-    /// How long such an answer is read on when its caller has left.
-    pub(super) linger: Duration,
     pub(super) clock: Clock,
+}
+
+/// What an exchange is for.
+pub(super) enum Goal {
+    /// Its answer is to be kept.
+    Keep,
+    /// Only what kind of answer it has is; the answer itself goes to the caller as it comes.
+    Observe {
+        /// That it has begun.
+        begun: Arc<AtomicBool>,
+        /// The room that the request takes.
+        _room: Arc<Reservation>,
+    },
 }
 
 impl Exchange {
     /// Sends the request, and reads the answer whole.
-    pub(super) async fn attempt(mut self) -> Attempt {
-        let response = match self.upstream.send(self.request).await {
+    pub(super) async fn attempt(self) -> Attempt {
+        let Self { upstream, request, mut answering } = self;
+        if let Goal::Observe { begun, .. } = &answering.goal {
+            begun.store(true, Ordering::Release);
+        }
+        let response = match upstream.send(request).await {
             Ok(response) => response,
             Err(error) => return without_answer(&error),
         };
@@ -43,39 +67,74 @@ impl Exchange {
         let Ok(framing) = Framing::of(&parts, &body) else {
             return Attempt::Unknown(Broken::Malformed);
         };
+        let steering = Steering::of(&parts.headers);
+        let response_bytes_max = answering.route.response_bytes_max;
         let streams = framing == Framing::Close
             || is_stream(&parts)
-            || body.size_hint().lower() > self.response_bytes_max as u64;
-        clean_answer(&mut parts, &self.clock);
-        if streams {
-            return stream(self.stream, self.linger, parts, Bytes::new(), body);
+            || body.size_hint().lower() > response_bytes_max as u64;
+        if let Goal::Observe { .. } = answering.goal {
+            return answering.observed(steering, streams, Response::from_parts(parts, body));
         }
-        match capture(parts, body, self.response_bytes_max, &mut self.reservation).await {
-            Ok(Captured::Whole(answer)) => match classify(answer.status()) {
-                Class::Keep => Attempt::Keep(answer),
-                Class::Release => Attempt::Discard(answer),
-                Class::Hold => Attempt::Hold(answer),
-            },
+        clean_answer(&mut parts, &answering.clock);
+        if streams {
+            return answering.stream(steering, parts, Bytes::new(), body);
+        }
+        match capture(parts, body, response_bytes_max, &mut answering.reservation).await {
+            Ok(Captured::Whole(answer)) => answering.judge(steering, answer),
             Ok(Captured::TooLarge(parts, first, rest)) => {
-                stream(self.stream, self.linger, parts, first, rest)
+                answering.stream(steering, parts, first, rest)
             }
             Err(_) => Attempt::Unknown(Broken::Incomplete),
         }
     }
 }
 
-/// Hands an answer to the first caller as it comes.
-fn stream(
-    to: oneshot::Sender<Response<ReplyBody>>,
-    linger: Duration,
-    parts: Parts,
-    first: Bytes,
-    rest: AnswerBody,
-) -> Attempt {
-    let body = ReplyBody::Streamed(Box::new(Streamed::new(first, rest, linger)));
-    // A caller who has left drops it.
-    let _ = to.send(Response::from_parts(parts, body));
-    Attempt::Streaming
+impl Answering {
+    /// What a whole answer does to its key.
+    fn judge(&self, steering: Steering, answer: Answer) -> Attempt {
+        match (steering, self.route.classes.classify(answer.status())) {
+            (Steering::No, _) | (Steering::None, Class::Release) => Attempt::Discard(answer),
+            (Steering::For(window), _) => Attempt::KeepFor(answer, window),
+            (Steering::None, Class::Keep) => Attempt::Keep(answer),
+            (Steering::None, Class::Hold) => Attempt::Hold(answer),
+        }
+    }
+
+    /// Hands an answer to the first caller as it comes.
+    fn stream(self, steering: Steering, parts: Parts, first: Bytes, rest: AnswerBody) -> Attempt {
+        let attempt = self.judge_streamed(steering, parts.status);
+        let linger = self.route.terms.linger;
+        let body = ReplyBody::Streamed(Box::new(Streamed::new(first, rest, linger)));
+        // A caller who has left drops it.
+        let _ = self.stream.send(Response::from_parts(parts, body));
+        attempt
+    }
+
+    /// What an answer does to its key that can't be kept.
+    fn judge_streamed(&self, steering: Steering, status: StatusCode) -> Attempt {
+        match (steering, self.route.classes.classify(status.as_u16())) {
+            (Steering::No, _) | (Steering::None, Class::Release) => Attempt::StreamingDiscard,
+            (Steering::None, Class::Hold) => Attempt::StreamingHold,
+            (Steering::None, Class::Keep) | (Steering::For(_), _) => Attempt::Streaming,
+        }
+    }
+
+    /// Hands an answer to the caller as it comes, and keeps that there was one.
+    fn observed(
+        self,
+        steering: Steering,
+        streams: bool,
+        response: Response<AnswerBody>,
+    ) -> Attempt {
+        let status = response.status();
+        let attempt = match streams {
+            true => self.judge_streamed(steering, status),
+            false => self.judge(steering, AnswerBuilder::new(status.as_u16()).finish(b"")),
+        };
+        let response = passed_on(response.map(ReplyBody::Passed));
+        let _ = self.stream.send(response);
+        attempt
+    }
 }
 
 /// Whether an answer has no end that could be waited for.
@@ -94,10 +153,6 @@ fn clean_answer(parts: &mut Parts, clock: &Clock) {
     clean(&mut parts.headers, fields);
     if fields.has(Field::Age) {
         parts.headers.remove(header::AGE);
-    }
-    if fields.has(Field::ContentLength) && fields.has(Field::TransferEncoding) {
-        // It says nothing (RFC 9112, section 6.3), and would be believed.
-        parts.headers.remove(header::CONTENT_LENGTH);
     }
     parts.version = Version::HTTP_11;
     if !fields.has(Field::Date) {

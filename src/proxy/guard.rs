@@ -7,66 +7,103 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::attempt::Exchange;
+use super::attempt::{Answering, Exchange, Goal};
 use super::reply::{About, Reply};
 use super::{Head, Proxy, outbound};
-use crate::idempotency::{Identity, Outcome};
+use crate::idempotency::{Caller, Identity, Outcome};
 use crate::message::{
-    Authority, Field, Fields, Oversize, Problem, ProblemKind, Read, ReadError, read,
+    Body, Field, Fields, Problem, ProblemKind, Read, ReadError, Reservation, read,
 };
-use crate::policy::{Chosen, Identified};
+use crate::policy::{Anonymous, Chosen, Identified, IdentifyError, Route, Watch};
 use crate::telemetry::Unprotected;
 
 /// Bodies over this size are hashed where they do not hold up other connections.
 const HASHED_INLINE_BYTES_MAX: usize = 256 * 1024;
 
-/// Compressed bodies are costlier, and over this size they are hashed there, too.
-const INFLATED_INLINE_BYTES_MAX: usize = 8 * 1024;
+/// Bodies that are decoded or parsed are costlier, and over this size they are hashed there, too.
+const PARSED_INLINE_BYTES_MAX: usize = 8 * 1024;
 
 impl Proxy {
-    pub(super) async fn guard(&self, head: Head<'_>, body: Incoming) -> Result<Reply, Problem> {
+    pub(super) async fn guard(
+        &self,
+        route: &Arc<Route>,
+        head: Head<'_>,
+        body: Incoming,
+    ) -> Result<Reply, Problem> {
         let authority = head.authority()?;
-        let chosen = self
-            .guard
-            .choose(&head.parts.headers)
-            .map_err(|error| Problem::new(ProblemKind::KeyMalformed, error.to_string()))?;
-        let Some(chosen) = chosen else { return self.pass_on(head, body.into()).await };
-        let bytes_max = self.guard.request_bytes_max;
+        let asked = head.asked(&authority, self.clock.now());
+        match route.anonymous {
+            Anonymous::Share => {}
+            Anonymous::Refuse | Anonymous::Pass if route.caller(&asked) == Caller::Known => {}
+            Anonymous::Refuse => return Err(nobody(route)),
+            Anonymous::Pass => {
+                let reason = Unprotected::CallerUnknown;
+                return self.pass_unprotected(head, body.into(), reason).await;
+            }
+        }
+        let chosen = route.choose(&asked).map_err(|error| malformed(&error))?;
+        if chosen == Chosen::Nothing {
+            return self.without_key(route, head, body.into()).await;
+        }
+        let bytes_max = route.request_bytes_max;
         let read = match read(body, bytes_max, &self.budget, &self.limits.pace).await {
             Ok(read) => read,
-            Err(ReadError::TooLarge(oversize)) => {
-                return Box::pin(self.oversize(&chosen, head, *oversize)).await;
+            Err(ReadError::TooLarge(rest)) => {
+                return Box::pin(self.oversize(route, chosen, head, (*rest).into())).await;
             }
             Err(error) => return Err(unread(&error)),
         };
-        let (head, identified) = if read.bytes.len() <= inline_bytes_max(head.fields) {
-            let identified = self.guard.identify(&chosen, &authority, &head.parts, &read.bytes);
+        let (head, identified) = if read.bytes.len() <= inline_bytes_max(route, chosen, head.fields)
+        {
+            let identified = route.identify(chosen, &asked, &read.bytes);
             (head, identified)
         } else {
-            Box::pin(self.identify_apart(chosen, head, read.bytes.clone())).await?
+            Box::pin(self.identify_apart(route, chosen, head, read.bytes.clone())).await?
+        };
+        let identified = match identified {
+            Ok(Some(identified)) => identified,
+            Ok(None) => return Box::pin(self.without_key(route, head, read.bytes.into())).await,
+            Err(IdentifyError::TooLarge) => {
+                return Box::pin(self.oversize(route, chosen, head, read.bytes.into())).await;
+            }
+            Err(error) => return Err(malformed(&error)),
         };
         let about = About { key: identified.identity.key, caller: identified.caller };
-        if let Some(outcome) = self.engine.recall(&identified.identity, &self.guard.terms) {
+        if let Some(outcome) = self.engine.recall(&identified.identity, &route.terms) {
             return Ok(self.reply(about, outcome, None));
         }
         // Boxed, so that a replay does not carry the room for it about.
-        Ok(Box::pin(self.run(head, read, identified.identity, about)).await)
+        Ok(Box::pin(self.run(route, head, read, (identified.identity, about))).await)
     }
 
-    async fn run(&self, head: Head<'_>, read: Read, identity: Identity, about: About) -> Reply {
+    async fn run(
+        &self,
+        route: &Arc<Route>,
+        head: Head<'_>,
+        read: Read,
+        (identity, about): (Identity, About),
+    ) -> Reply {
+        let mut request = outbound::guarded(head, read.bytes, &self.upstream);
+        if let Some(name) = &route.forward_key
+            && let Ok(key) = identity.key.forwarded(&route.secret).parse()
+        {
+            request.headers_mut().insert(name, key);
+        }
         let (stream, streamed) = oneshot::channel();
         // Boxed, since starting a task moves what it is given several times.
         let exchange = Box::new(Exchange {
             upstream: self.upstream.clone(),
-            request: outbound::guarded(head, read.bytes, &self.upstream),
-            response_bytes_max: self.guard.response_bytes_max,
-            reservation: read.reservation,
-            stream,
-            linger: self.guard.terms.linger,
-            clock: self.clock.clone(),
+            request,
+            answering: Answering {
+                route: Arc::clone(route),
+                goal: Goal::Keep,
+                reservation: read.reservation,
+                stream,
+                clock: self.clock.clone(),
+            },
         });
         let work = move || exchange.attempt();
-        let outcome = self.engine.run(identity, self.guard.terms, work).await;
+        let outcome = self.engine.run(identity, route.terms, work).await;
         let streamed = match outcome {
             Outcome::Streaming => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
@@ -75,71 +112,129 @@ impl Proxy {
     }
 
     /// Finds out who asks for what in another thread, since hashing the body takes long.
-    async fn identify_apart<'a>(
+    pub(super) async fn identify_apart<'a>(
         &self,
+        route: &Arc<Route>,
         chosen: Chosen,
         head: Head<'a>,
         bytes: Bytes,
-    ) -> Result<(Head<'a>, Identified), Problem> {
-        let Head { parts, fields, caller } = head;
-        let guard = Arc::clone(&self.guard);
+    ) -> Result<(Head<'a>, Result<Option<Identified>, IdentifyError>), Problem> {
+        let Head { parts, fields, caller, acts_as } = head;
+        let (route, now) = (Arc::clone(route), self.clock.now());
+        let mut room = Room(self.budget.reserve_none());
         let identify = move || {
-            let authority = Authority::of(&parts.uri, &parts.headers, parts.version);
-            let identified =
-                authority.map(|authority| guard.identify(&chosen, &authority, &parts, &bytes));
-            (identified, parts)
+            let identified = super::authority_of(&parts).map(|authority| {
+                let asked = super::asked(&parts, &authority, now, acts_as.as_ref());
+                route.identify_watched(chosen, &asked, &bytes, &mut room)
+            });
+            (identified, parts, acts_as)
         };
-        let (identified, parts) = tokio::task::spawn_blocking(identify).await.map_err(|_| {
+        let done = tokio::task::spawn_blocking(identify).await;
+        let (identified, parts, acts_as) = done.map_err(|_| {
             Problem::new(ProblemKind::Busy, "the body could not be hashed; try again later")
         })?;
-        let identified =
-            identified.map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
-        Ok((Head { parts, fields, caller }, identified))
+        Ok((Head { parts, fields, caller, acts_as }, identified?))
+    }
+
+    /// What becomes of a request that has no key.
+    async fn without_key(
+        &self,
+        route: &Route,
+        head: Head<'_>,
+        body: Body,
+    ) -> Result<Reply, Problem> {
+        if route.requires_key {
+            return Err(keyless(route));
+        }
+        self.pass_unprotected(head, body, Unprotected::KeyMissing).await
     }
 
     /// What becomes of a request that is too large to be protected: with a key of the caller's,
     /// it has asked for a protection that it can't get; otherwise it is passed on, marked so.
     async fn oversize(
         &self,
-        chosen: &Chosen,
+        route: &Route,
+        chosen: Chosen,
         head: Head<'_>,
-        oversize: Oversize,
+        body: Body,
     ) -> Result<Reply, Problem> {
-        match chosen {
-            Chosen::Key(..) => {
-                let max = self.guard.request_bytes_max;
-                let detail = format!("a request with a key may have a body of {max} bytes at most");
-                Err(Problem::new(ProblemKind::TooLarge, detail))
-            }
-            Chosen::Checksum => {
-                self.metrics.unprotected.increment(Unprotected::BodyTooLarge);
-                let mut reply = self.pass_on(head, oversize.into()).await?;
-                let mark = HeaderValue::from_static("none; reason=\"body-too-large\"");
-                reply.response.headers_mut().insert("duplicate-protection", mark);
-                Ok(reply)
-            }
+        if route.rejects_oversize(chosen) {
+            let max = route.request_bytes_max;
+            let detail = format!("a request that is to be protected may have {max} bytes at most");
+            return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
+        self.pass_unprotected(head, body, Unprotected::BodyTooLarge).await
+    }
+
+    /// Passes a request on that should be protected, and says that it is not.
+    async fn pass_unprotected(
+        &self,
+        head: Head<'_>,
+        body: Body,
+        reason: Unprotected,
+    ) -> Result<Reply, Problem> {
+        self.metrics.unprotected.increment(reason);
+        let mut reply = self.pass_on(head, body).await?;
+        let mark = HeaderValue::from_static(match reason {
+            Unprotected::BodyTooLarge => "none; reason=\"body-too-large\"",
+            Unprotected::CallerUnknown => "none; reason=\"caller-unknown\"",
+            Unprotected::KeyMissing => "none; reason=\"key-missing\"",
+        });
+        reply.response.headers_mut().insert("duplicate-protection", mark);
+        Ok(reply)
     }
 }
 
-/// How large a body may be to be hashed at once.
-fn inline_bytes_max(fields: Fields) -> usize {
-    match fields.has(Field::ContentEncoding) {
-        true => INFLATED_INLINE_BYTES_MAX,
-        false => HASHED_INLINE_BYTES_MAX,
+/// How large a body may be to be identified at once.
+pub(super) fn inline_bytes_max(route: &Route, chosen: Chosen, fields: Fields) -> usize {
+    match (route.looks_into(chosen), fields.has(Field::ContentEncoding)) {
+        (false, false) => HASHED_INLINE_BYTES_MAX,
+        (true, false) | (false, true) => PARSED_INLINE_BYTES_MAX,
+        // It may be a thousand times as large when it is decoded.
+        (true, true) => 0,
     }
 }
 
-fn unread(error: &ReadError) -> Problem {
+/// What a body takes of the budget while it is decoded.
+struct Room(Reservation);
+
+impl Watch for Room {
+    fn has_room(&mut self, bytes: usize) -> bool {
+        self.0.grow(bytes)
+    }
+}
+
+pub(super) fn malformed(error: &IdentifyError) -> Problem {
+    let kind = match error {
+        IdentifyError::Malformed(..) => ProblemKind::KeyMalformed,
+        IdentifyError::TooLarge => ProblemKind::TooLarge,
+        IdentifyError::NoRoom => ProblemKind::Busy,
+    };
+    Problem::new(kind, error.to_string())
+}
+
+fn keyless(route: &Route) -> Problem {
+    let sources: Vec<_> = route.key.iter().map(ToString::to_string).collect();
+    let detail = format!("a request here needs a key in {}", sources.join(" or "));
+    Problem::new(ProblemKind::KeyMissing, detail)
+}
+
+fn nobody(route: &Route) -> Problem {
+    let sources: Vec<_> = route.caller.iter().map(ToString::to_string).collect();
+    let detail = format!("a request here needs to say whose it is by {}", sources.join(" or "));
+    Problem::new(ProblemKind::CallerMissing, detail)
+}
+
+pub(super) fn unread(error: &ReadError) -> Problem {
     match error {
         ReadError::Broken | ReadError::TooLarge(_) => {
             Problem::new(ProblemKind::BadRequest, "the body broke off, or is not well framed")
         }
-        ReadError::OverBudget => Problem::new(
+        ReadError::OverBudget(_) => Problem::new(
             ProblemKind::Busy,
             "too many bytes of bodies are held in memory; try again later",
         ),
-        ReadError::TooSlow => {
+        ReadError::TooSlow(_) => {
             Problem::new(ProblemKind::RequestTimeout, "the body came more slowly than is allowed")
         }
     }

@@ -6,26 +6,32 @@ mod body;
 mod capture;
 mod framing;
 mod guard;
+mod live;
+mod observe;
 mod outbound;
 mod pass;
 mod reply;
+mod steering;
 mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 pub use self::body::{ReplyBody, Streamed};
+pub use self::live::Live;
 use self::reply::Reply;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::engine::Engine;
-use crate::message::{Authority, Budget, Field, Fields, Pace, Problem, ProblemKind, scan};
-use crate::policy::Guard;
-use crate::server::{Caller, Service};
+use crate::message::{
+    Authority, Budget, Field, Fields, Pace, Problem, ProblemKind, overriding_method, scan,
+};
+use crate::policy::{Asked, Mode, Policy, Route};
+use crate::server::Caller;
 use crate::telemetry::{AccessLog, Entry, Metrics};
 use crate::upstream::Upstream;
 
@@ -33,7 +39,7 @@ use crate::upstream::Upstream;
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// How requests are guarded.
-    pub guard: Arc<Guard>,
+    pub policy: Arc<Policy>,
     /// What runs guarded operations.
     pub engine: Engine,
     /// Where requests go.
@@ -72,17 +78,20 @@ pub(crate) struct Head<'a> {
     parts: Parts,
     fields: Fields,
     caller: &'a Caller,
+    /// The method that it asks for instead of its own.
+    acts_as: Option<Method>,
 }
 
-impl Service for Proxy {
-    type Body = ReplyBody;
-
-    async fn call(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
+impl Proxy {
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
         let started = self.clock.now();
         let (parts, body) = request.into_parts();
         let logged = self.access_log.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let fields = scan(&parts.headers);
-        let reply = self.handle(Head { parts, fields, caller }, body).await;
+        let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
+        let head = Head { parts, fields, caller, acts_as };
+        let (route, reply) = self.handle(head, body).await;
         self.metrics.requests.increment(reply.handled);
         if let Some(problem) = reply.problem {
             self.metrics.refusals.increment(problem);
@@ -90,40 +99,89 @@ impl Service for Proxy {
         if let Some((method, uri)) = logged.filter(|_| self.access_log.wants(reply.handled)) {
             self.access_log.log(&Entry {
                 time: started,
+                route,
                 method: method.as_str(),
                 path: uri.path(),
                 status: reply.response.status().as_u16(),
                 handled: reply.handled,
                 key: reply.key.as_ref().map(|key| key.to_base64()).as_deref(),
                 problem: reply.problem.map(ProblemKind::name),
+                would_be: reply.would_be,
                 duration: self.clock.now().since(started),
             });
         }
         reply.response
     }
+
+    /// Answers a request, and names the route that it took.
+    async fn handle(&self, head: Head<'_>, body: Incoming) -> (&str, Reply) {
+        if let Err(problem) = self.admit(&head) {
+            // Whatever follows on the connection may not be what it seems.
+            return ("", Reply::from(problem).and_close());
+        }
+        let route = match head.authority() {
+            Ok(authority) => {
+                // Who asks for another method than its own is after the route of that.
+                let method = head.acts_as.as_ref().unwrap_or(&head.parts.method);
+                self.policy.route(method, authority.as_str(), head.parts.uri.path())
+            }
+            Err(problem) => return ("", problem.into()),
+        };
+        let mode = if guards(route, &head) { route.mode } else { Mode::Off };
+        let handled = match (mode, admit::admit_guarded(&head)) {
+            (Mode::Enforce, Ok(())) => self.guard(route, head, body).await,
+            (Mode::Enforce, Err(problem)) => {
+                return (&route.name, Reply::from(problem).and_close());
+            }
+            (Mode::Observe, Ok(())) => Box::pin(self.observe(route, head, body)).await,
+            (Mode::Observe, Err(problem)) => {
+                let passed = self.pass(head, body).await;
+                passed.map(|reply| reply.but_for(problem.kind().name(), None))
+            }
+            (Mode::Off, _) => self.pass(head, body).await,
+        };
+        (&route.name, handled.unwrap_or_else(Reply::from))
+    }
+}
+
+/// Whether a request is guarded: by its method, or since it asks for another.
+fn guards(route: &Route, head: &Head<'_>) -> bool {
+    route.guards(&head.parts.method) || head.acts_as.is_some()
 }
 
 impl Head<'_> {
     /// The host that the request is for, in one spelling.
     fn authority(&self) -> Result<Authority<'_>, Problem> {
-        Authority::of(&self.parts.uri, &self.parts.headers, self.parts.version)
-            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))
+        authority_of(&self.parts)
+    }
+
+    /// What the request asks for.
+    fn asked<'a>(&'a self, authority: &'a Authority<'a>, now: Timestamp) -> Asked<'a> {
+        asked(&self.parts, authority, now, self.acts_as.as_ref())
+    }
+
+    /// The same header once more, without what can be there only once.
+    fn again(&self) -> Self {
+        let mut again = Request::new(()).into_parts().0;
+        again.method = self.parts.method.clone();
+        again.uri = self.parts.uri.clone();
+        again.version = self.parts.version;
+        again.headers = self.parts.headers.clone();
+        let acts_as = self.acts_as.clone();
+        Head { parts: again, fields: self.fields, caller: self.caller, acts_as }
     }
 }
 
-impl Proxy {
-    /// Whether a request is guarded: by its method, or by one that it asks for instead.
-    fn guards(&self, head: &Head<'_>) -> bool {
-        self.guard.guards(&head.parts.method) || head.fields.has(Field::MethodOverride)
-    }
+fn authority_of(parts: &Parts) -> Result<Authority<'_>, Problem> {
+    Authority::of(&parts.uri, &parts.headers, parts.version)
+        .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))
+}
 
-    async fn handle(&self, head: Head<'_>, body: Incoming) -> Reply {
-        let handled = match self.admit(&head) {
-            // Whatever follows on the connection may not be what it seems.
-            Err(problem) => return Reply::from(problem).and_close(),
-            Ok(()) if self.guards(&head) => self.guard(head, body).await,
-            Ok(()) => self.pass(head, body).await,
-        };
-        handled.unwrap_or_else(Reply::from)
-    }
+fn asked<'a>(
+    parts: &'a Parts,
+    authority: &'a Authority<'a>,
+    now: Timestamp,
+    acts_as: Option<&'a Method>,
+) -> Asked<'a> {
+    Asked { authority, head: parts, certificate: None, now, acts_as }
 }

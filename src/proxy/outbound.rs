@@ -46,11 +46,13 @@ pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request
     let fields = head.fields;
     let interim = interim(&head);
     let mut parts = cleaned(head, upstream);
-    if fields.has(Field::TransferEncoding) {
+    if fields.has(Field::TransferEncoding) && matches!(body, Body::Empty) {
+        // It was read, and came to nothing.
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    } else if fields.has(Field::TransferEncoding) {
         // It was admitted, so this is what it said. Some methods would lose their body otherwise.
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if fields.has(Field::ContentLength)
+    } else if fields.has(Field::ContentLength)
         && let Some(length) = body.size_hint().exact()
     {
         // One line, however many equal ones the caller has sent.
@@ -87,7 +89,7 @@ fn listening(mut request: Request<Body>, interim: Option<Interim>) -> Request<Bo
 
 /// What every request loses and gets.
 fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
-    let Head { mut parts, fields, caller } = head;
+    let Head { mut parts, fields, caller, acts_as: _ } = head;
     let headers = &mut parts.headers;
     clean(headers, fields);
     if !fields.has(Field::Host) {

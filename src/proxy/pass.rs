@@ -62,23 +62,28 @@ fn may_pass(head: &Head<'_>) -> bool {
 
 /// An answer that is passed on.
 pub(super) fn passed(response: Response<ReplyBody>) -> Result<Reply, Problem> {
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     if Framing::of(&parts, &body).is_err() {
         return Err(unasked());
     }
+    let response = passed_on(Response::from_parts(parts, body));
+    Ok(Reply::without_key(response, Handled::Passed))
+}
+
+/// A well framed answer without what belonged to the upstream's connection.
+pub(super) fn passed_on(response: Response<ReplyBody>) -> Response<ReplyBody> {
+    let (mut parts, body) = response.into_parts();
     let fields = scan(&parts.headers);
     clean(&mut parts.headers, fields);
-    if fields.has(Field::ContentLength) {
-        if fields.has(Field::TransferEncoding) {
-            // It says nothing (RFC 9112, section 6.3), and would be believed.
-            parts.headers.remove(header::CONTENT_LENGTH);
-        } else if let Some(length) = body.size_hint().exact().filter(|length| *length != 0) {
-            // One line, whatever the upstream wrote. An answer to HEAD keeps its own.
-            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
+    if fields.has(Field::ContentLength)
+        && !fields.has(Field::TransferEncoding)
+        && let Some(length) = body.size_hint().exact().filter(|length| *length != 0)
+    {
+        // One line, whatever the upstream wrote. An answer to HEAD keeps its own.
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     parts.version = Version::HTTP_11;
-    Ok(Reply::without_key(Response::from_parts(parts, body), Handled::Passed))
+    Response::from_parts(parts, body)
 }
 
 /// What is told when the upstream answers in a way that nobody had asked for.

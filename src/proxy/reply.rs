@@ -19,6 +19,8 @@ pub(super) struct Reply {
     pub(super) handled: Handled,
     pub(super) key: Option<RecordKey>,
     pub(super) problem: Option<ProblemKind>,
+    /// What would have become of the request, if it was only observed.
+    pub(super) would_be: Option<&'static str>,
 }
 
 /// Whose operation an answer is about.
@@ -38,7 +40,12 @@ impl About {
 impl Reply {
     /// The answer to a request that has no key.
     pub(super) fn without_key(response: Response<ReplyBody>, handled: Handled) -> Self {
-        Self { response, handled, key: None, problem: None }
+        Self { response, handled, key: None, problem: None, would_be: None }
+    }
+
+    /// The same to a request that was only observed: this would have become of it.
+    pub(super) fn but_for(self, would_be: &'static str, key: Option<RecordKey>) -> Self {
+        Self { handled: Handled::Observed, would_be: Some(would_be), key, ..self }
     }
 
     /// The same, as the last one of its connection.
@@ -51,7 +58,7 @@ impl Reply {
     fn problem(problem: Problem, handled: Handled, key: Option<RecordKey>) -> Self {
         let kind = problem.kind();
         let response = problem.into_response().map(ReplyBody::Full);
-        Self { response, handled, key, problem: Some(kind) }
+        Self { response, handled, key, problem: Some(kind), would_be: None }
     }
 }
 
@@ -64,10 +71,12 @@ impl From<Problem> for Reply {
             ProblemKind::AnswerNotKept
             | ProblemKind::BadRequest
             | ProblemKind::Busy
+            | ProblemKind::CallerMissing
             | ProblemKind::ExpectationFailed
             | ProblemKind::HeaderTooLarge
             | ProblemKind::InProgress
             | ProblemKind::KeyMalformed
+            | ProblemKind::KeyMissing
             | ProblemKind::KeyReused
             | ProblemKind::NotImplemented
             | ProblemKind::OutcomeUnknown
@@ -98,12 +107,12 @@ impl Proxy {
                     Provenance::Replayed => Handled::Replayed,
                 };
                 let response = answered(&about, &answer, provenance, age);
-                return Reply { response, handled, key: Some(about.key), problem: None };
+                return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
             }
             Outcome::Streaming => match streamed {
                 Some(response) => {
                     let handled = Handled::Executed;
-                    return Reply { response, handled, key: Some(about.key), problem: None };
+                    return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
                 }
                 None => refused(Refusal::AnswerNotKept),
             },
@@ -193,7 +202,7 @@ pub(super) fn failed(failure: Failure) -> Problem {
     Problem::new(kind, detail).cause(cause)
 }
 
-fn refused(refusal: Refusal) -> Problem {
+pub(super) fn refused(refusal: Refusal) -> Problem {
     use ProblemKind as Kind;
     match refusal {
         Refusal::KeyReused(part) => Problem::new(

@@ -29,7 +29,7 @@ pub enum Selection {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     selection: Selection,
-    lines: Option<SyncSender<Vec<u8>>>,
+    lines: SyncSender<Vec<u8>>,
     metrics: Arc<Metrics>,
 }
 
@@ -38,6 +38,8 @@ pub struct AccessLog {
 pub struct Entry<'a> {
     /// When it came.
     pub time: Timestamp,
+    /// The route that it took.
+    pub route: &'a str,
     /// Its method.
     pub method: &'a str,
     /// Its path, without the query.
@@ -50,6 +52,8 @@ pub struct Entry<'a> {
     pub key: Option<&'a str>,
     /// The name of the problem that it was told of, if any.
     pub problem: Option<&'a str>,
+    /// What would have become of it, if it was only observed.
+    pub would_be: Option<&'a str>,
     /// How long it took until its answer began.
     pub duration: Duration,
 }
@@ -59,16 +63,17 @@ impl AccessLog {
     pub fn start(
         selection: Selection,
         metrics: Arc<Metrics>,
-    ) -> io::Result<(Self, Option<JoinHandle<()>>)> {
-        let (lines, writer) = match selection {
-            Selection::Off => (None, None),
-            Selection::Duplicates | Selection::All => {
-                let (sender, receiver) = sync_channel(LINES_MAX);
-                let thread = thread::Builder::new().name("access-log".into());
-                (Some(sender), Some(thread.spawn(move || write(&receiver))?))
-            }
-        };
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let (lines, receiver) = sync_channel(LINES_MAX);
+        let thread = thread::Builder::new().name("access-log".into());
+        let writer = thread.spawn(move || write(&receiver))?;
         Ok((Self { selection, lines, metrics }, writer))
+    }
+
+    /// The same log of other requests.
+    #[must_use]
+    pub fn selecting(&self, selection: Selection) -> Self {
+        Self { selection, ..self.clone() }
     }
 
     /// Whether any request is logged.
@@ -84,15 +89,18 @@ impl AccessLog {
             (Selection::Duplicates, Handled::Executed | Handled::Passed) => false,
             (
                 Selection::Duplicates,
-                Handled::Replayed | Handled::Collapsed | Handled::Refused | Handled::Failed,
+                Handled::Replayed
+                | Handled::Collapsed
+                | Handled::Refused
+                | Handled::Failed
+                | Handled::Observed,
             ) => true,
         }
     }
 
     /// Logs a request. Never waits: a line that finds no room is dropped and counted.
     pub fn log(&self, entry: &Entry<'_>) {
-        let Some(lines) = &self.lines else { return };
-        match lines.try_send(entry.to_line()) {
+        match self.lines.try_send(entry.to_line()) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.metrics.access_log_dropped.increment();
@@ -105,6 +113,7 @@ impl Entry<'_> {
     fn to_line(self) -> Vec<u8> {
         let mut line = serde_json::json!({
             "time": humantime::format_rfc3339_millis(self.time.as_system_time()).to_string(),
+            "route": self.route,
             "method": self.method,
             "path": self.path,
             "status": self.status,
@@ -116,6 +125,9 @@ impl Entry<'_> {
         }
         if let Some(problem) = self.problem {
             line["problem"] = problem.into();
+        }
+        if let Some(would_be) = self.would_be {
+            line["would_be"] = would_be.into();
         }
         let mut line = line.to_string().into_bytes();
         line.push(b'\n');
@@ -143,12 +155,14 @@ mod tests {
     fn a_line_is_json_whatever_the_path_holds() {
         let entry = Entry {
             time: Timestamp::from_millis(1_700_000_000_000),
+            route: "default",
             method: "POST",
             path: "/a\"\u{1b}[31m",
             status: 200,
             handled: Handled::Replayed,
             key: Some("a2V5"),
             problem: None,
+            would_be: None,
             duration: Duration::from_millis(7),
         };
         let line = String::from_utf8(entry.to_line()).unwrap();

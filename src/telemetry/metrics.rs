@@ -20,6 +20,8 @@ pub struct Metrics {
     pub late_answers: Counter,
     /// Requests that could not be protected and were passed on, by reason.
     pub unprotected: Counters<Unprotected>,
+    /// Times that the settings were read again, by how that ended.
+    pub reloads: Counters<Reloaded>,
     /// Calls of the store that have failed, by operation.
     pub store_errors: Counters<StoreOperation>,
     /// Connections that were turned away at the limit.
@@ -90,6 +92,8 @@ labels! {
         Refused = "refused",
         /// It was passed on without a key.
         Passed = "passed",
+        /// It was only observed and passed on, and would have been answered without work.
+        Observed = "observed",
         /// Its work has failed.
         Failed = "failed",
     }
@@ -116,6 +120,20 @@ labels! {
     Unprotected {
         /// Its body is larger than can be read whole.
         BodyTooLarge = "body-too-large",
+        /// It does not say whose it is.
+        CallerUnknown = "caller-unknown",
+        /// It has no key.
+        KeyMissing = "key-missing",
+    }
+}
+
+labels! {
+    /// How an attempt to read the settings again has ended.
+    Reloaded {
+        /// They hold from now on.
+        Applied = "applied",
+        /// They hold mistakes, or change what can't change; the old ones hold on.
+        Refused = "refused",
     }
 }
 
@@ -191,6 +209,7 @@ mod tests {
         check::<Handled>();
         check::<UnknownCause>();
         check::<Unprotected>();
+        check::<Reloaded>();
         check::<StoreOperation>();
         check::<ProblemKind>();
     }

@@ -13,7 +13,7 @@ use super::{NotSent, UpstreamOptions};
 use crate::message::Body;
 
 /// Where the upstream is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     host: Host,
     port: u16,
@@ -34,7 +34,7 @@ pub enum EndpointError {
     Extra(&'static str),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Host {
     Address(IpAddr),
     Name(String),

@@ -96,6 +96,7 @@ async fn it_says_its_version_and_helps() {
     }
     let help = run(&["run", "--help"], &[]).await.stdout;
     for flag in [
+        "config",
         "listen",
         "upstream",
         "window",
@@ -105,6 +106,7 @@ async fn it_says_its_version_and_helps() {
         "max-response",
         "store",
         "store-max-bytes",
+        "store-secret-file",
         "when-full",
         "upstream-timeout",
         "upstream-linger",
@@ -144,6 +146,64 @@ async fn flags_win_over_variables() {
     assert_eq!(post(20).body("x".repeat(20)).send().await.status, 201);
     assert_eq!(post(21).body("x".repeat(21)).send().await.status, 413);
     assert!(proxy.log().contains("window=1h 30m"), "{}", proxy.log());
+}
+
+/// A variable counts more than the config file, and a flag more than both.
+#[tokio::test]
+async fn variables_win_over_the_config_file() {
+    let origin = Origin::start().await;
+    let config = std::env::temp_dir().join(format!("oncegate-it-{}.toml", std::process::id()));
+    let text = format!(
+        "[upstream]\nurl = \"http://{}\"\n[telemetry]\naccess_log = \"off\"\n\
+         [defaults]\nwindow = \"3h\"\nwait = \"1s\"\nmax_request = \"10B\"\n",
+        origin.addr
+    );
+    std::fs::write(&config, text).expect("a config file");
+    let path = config.to_str().expect("a path that is text");
+    let args = ["run", "--listen", "127.0.0.1:0", "--max-request", "20B"];
+    let variables = [("ONCEGATE_CONFIG", path), ("ONCEGATE_WINDOW", "90m")];
+    let mut instance = Instance::start(&args, &variables);
+    let line = instance.line().await.expect("a ready line");
+    std::fs::remove_file(&config).expect("the config file");
+    assert!(line.contains("window=1h 30m"), "{line}");
+    let addr = line.split_whitespace().find_map(|word| word.strip_prefix("listen="));
+    let client = Client::of(addr.and_then(|addr| addr.parse().ok()).expect("an address"));
+    for (length, status) in [(20, 201), (21, 413)] {
+        let post = client.post("/a").key(format!("k{length}")).body("x".repeat(length));
+        assert_eq!(post.send().await.status, status);
+    }
+    instance.terminate();
+    assert_eq!(instance.ended().await.0.code(), Some(0));
+}
+
+/// A config is checked without being run, and every mistake in it is told.
+#[tokio::test]
+async fn a_config_is_checked() {
+    let config = std::env::temp_dir().join(format!("oncegate-check-{}.toml", std::process::id()));
+    std::fs::write(&config, "windo = 1\n[upstream]\nurl = 2\n").expect("a config file");
+    let path = config.to_str().expect("a path that is text");
+    for command in ["check", "run"] {
+        let ended = run(&[command, "--config", path], &[]).await;
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(":1:1: windo: unknown key"), "{ended:?}");
+        assert!(ended.stderr.contains(":3:7: url: found 2"), "{ended:?}");
+        assert!(ended.stderr.ends_with("2 mistakes\n"), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+    }
+    std::fs::write(&config, "workers = 1\n").expect("a config file");
+    let ended = run(&["check", "--config", path], &[]).await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("upstream.url: it is missing"), "{ended:?}");
+    let ended = run(&["check", "--config", path], &[("ONCEGATE_UPSTREAM", UPSTREAM[1])]).await;
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    std::fs::remove_file(&config).expect("the config file");
+    let ended = run(&["check"], &[]).await;
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--config"), "{ended:?}");
+    let schema = run(&["check", "--schema"], &[]).await;
+    assert_eq!(schema.status.code(), Some(0), "{schema:?}");
+    let schema: serde_json::Value = serde_json::from_str(&schema.stdout).expect("JSON");
+    assert_eq!(schema["properties"]["listen"]["default"], "0.0.0.0:8080");
 }
 
 /// The ready line says where it listens and what it stands for, and comes once it is so.

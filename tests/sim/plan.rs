@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oncegate::engine::EngineLimits;
 use oncegate::idempotency::{
-    Broken, Fingerprint, Identity, OnUnknown, RecordKey, Terms, Unreachable,
+    Broken, Fingerprint, Identity, OnMismatch, OnUnknown, RecordKey, Terms, Unreachable,
 };
 
 use crate::rng::Rng;
@@ -212,6 +212,7 @@ fn key(seed: u64, number: u64, rng: &mut Rng) -> KeyPlan {
         timeout: rng.millis(500, 3000),
         linger: rng.millis(0, 5000),
         on_unknown,
+        on_mismatch: OnMismatch::Refuse,
     };
     KeyPlan { key: RecordKey::from_bytes(bytes), terms }
 }

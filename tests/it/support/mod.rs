@@ -14,6 +14,7 @@
 mod client;
 mod crowd;
 mod faults;
+mod folder;
 mod origin;
 mod proxy;
 mod script;
@@ -28,10 +29,11 @@ pub use faults::{
     Ended, Exchange, Instance, Peer, Reserved, assert_held, assert_unknown, memory,
     none_connected_to, run, talk,
 };
+pub use folder::{Folder, example};
 pub use origin::{Origin, Received};
 pub use proxy::{Proxy, Starting};
 pub use script::{Act, Answer, Gate, How};
-pub use wire::{Ending, Field, Fields, chunked, gzip};
+pub use wire::{Ending, Field, Fields, Framing, Wire, chunked, gzip};
 
 /// How long anything may take before its test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,20 +1,22 @@
 //! The binary under test: started as a child, watched, signalled, and killed on drop.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Origin, eventually, within};
+use super::{Folder, Origin, eventually, within};
 
 /// The proxy that is yet to start: its arguments and variables.
 pub struct Starting {
-    upstream: SocketAddr,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    folder: Option<Folder>,
+    input: Option<String>,
 }
 
 impl Starting {
@@ -22,6 +24,29 @@ impl Starting {
     pub fn arg(mut self, flag: &str, value: &str) -> Self {
         self.args.extend([flag.to_owned(), value.to_owned()]);
         self
+    }
+
+    /// Writes a file beside the config, which may name it.
+    pub fn file(mut self, name: &str, contents: impl AsRef<[u8]>) -> Self {
+        self.folder.get_or_insert_with(Folder::new).write(name, contents);
+        self
+    }
+
+    /// Reads this config file; what it says of the upstream and the address does not count.
+    pub fn config(self, path: impl AsRef<Path>) -> Self {
+        self.arg("--config", &path.as_ref().to_string_lossy())
+    }
+
+    /// Gives it this to read on its standard input.
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
+    }
+
+    /// Gives it a config file with this text.
+    pub fn toml(mut self, text: &str) -> Self {
+        let path = self.folder.get_or_insert_with(Folder::new).write("oncegate.toml", text);
+        self.arg("--config", &path)
     }
 
     /// Sets an environment variable.
@@ -33,11 +58,13 @@ impl Starting {
     /// Starts the binary and waits for its ready line.
     pub async fn start(self) -> Proxy {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-        let upstream = format!("http://{}", self.upstream);
-        command.args(["run", "--listen", "127.0.0.1:0", "--upstream", &upstream]);
-        command.args(&self.args).env_clear().envs(self.env).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("run").args(&self.args).env_clear().envs(self.env).kill_on_drop(true);
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starting the binary");
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.input) {
+            stdin.write_all(text.as_bytes()).await.expect("the binary reads its input");
+        }
         let stdout = Lines::read(child.stdout.take().expect("stdout is piped"));
         let stderr = Lines::read(child.stderr.take().expect("stderr is piped"));
         let ready = within("the ready line", stderr.find(ready_address)).await;
@@ -45,7 +72,7 @@ impl Starting {
             let status = child.wait().await.expect("waiting for the child");
             panic!("the proxy ended with {status} before it was ready:\n{}", stderr.text());
         };
-        Proxy { child, addr, stdout, stderr }
+        Proxy { child, addr, stdout, stderr, _folder: self.folder }
     }
 }
 
@@ -55,6 +82,8 @@ pub struct Proxy {
     addr: SocketAddr,
     stdout: Lines,
     stderr: Lines,
+    /// The config, at which it looks again and again.
+    _folder: Option<Folder>,
 }
 
 impl Proxy {
@@ -65,7 +94,13 @@ impl Proxy {
 
     /// A proxy before this address, where somebody may or may not listen.
     pub fn before_address(upstream: SocketAddr) -> Starting {
-        Starting { upstream, args: Vec::new(), env: Vec::new() }
+        let starting = Starting { args: Vec::new(), env: Vec::new(), folder: None, input: None };
+        starting.arg("--listen", "127.0.0.1:0").arg("--upstream", &format!("http://{upstream}"))
+    }
+
+    /// A proxy that this config file tells everything.
+    pub fn told_by(config: impl AsRef<Path>) -> Starting {
+        Starting { args: Vec::new(), env: Vec::new(), folder: None, input: None }.config(config)
     }
 
     /// The address that it is bound to.
@@ -149,8 +184,12 @@ impl Proxy {
     }
 }
 
-/// The address in a ready line, if the line is one.
+/// The address in a ready line, if the line is one, in either format.
 fn ready_address(line: &str) -> Option<SocketAddr> {
+    if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
+        let is_ready = event["message"].as_str()?.contains(" ready");
+        return event["listen"].as_str().filter(|_| is_ready)?.parse().ok();
+    }
     let line = without_colours(line);
     let rest = line.split_once(" ready ")?.1;
     let word = rest.split_whitespace().find_map(|word| word.strip_prefix("listen="));

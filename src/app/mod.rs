@@ -1,43 +1,33 @@
 //! Joins the parts, starts them, and ends them in good order.
 
+mod reload;
+mod signals;
+mod workers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
+use self::reload::ReloadHandle;
+use self::signals::{Asked, Signals};
+use self::workers::{Common, Workers};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Files, Given, Settings};
 use crate::engine::{Engine, EngineLimits};
-use crate::idempotency::{OnUnknown, Secret, Terms};
-use crate::message::{Budget, Pace};
-use crate::policy::Guard;
-use crate::proxy::{Proxy, ProxyLimits};
+use crate::message::Budget;
 use crate::server::{
     BindError, Listeners, Server, ServerError, ServerLimits, ServerOptions, Shutdown,
     ShutdownHandle, Stage,
 };
 use crate::store::{MemoryOptions, MemoryStore, Store};
-use crate::telemetry::{AccessLog, Handled, Metrics};
-use crate::upstream::{Upstream, UpstreamOptions};
+use crate::telemetry::{AccessLog, Handled, Metrics, Reloaded};
 
 /// How often the store and idle connections are looked after.
 const MAINTENANCE: Duration = Duration::from_secs(1);
-
-/// The most idle connections to the upstream that a worker keeps.
-const UPSTREAM_IDLE_MAX: usize = 256;
-
-/// How long a slow body may take before its speed is looked at.
-const BODY_GRACE: Duration = Duration::from_secs(5);
-
-/// The largest content that a compressed request is decoded to.
-const DECODED_BYTES_MAX: usize = 32 << 20;
-
-/// The most header lines that an answer may have.
-const ANSWER_HEADERS_MAX: usize = 200;
 
 /// A part of the store's room may go to records that have no answer, at so many bytes each.
 const MARK_BYTES: u64 = 1024;
@@ -51,6 +41,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     server: Server,
     drain: Drain,
+    reload: ReloadHandle,
     /// Listened for from the start, so that none is missed.
     signals: Signals,
     runtime: Runtime,
@@ -61,7 +52,7 @@ pub struct App {
 struct Drain {
     shutdown: ShutdownHandle,
     timeout: Duration,
-    access_log: Option<JoinHandle<()>>,
+    access_log: JoinHandle<()>,
 }
 
 /// Why an instance was not started, or did not end well.
@@ -88,48 +79,49 @@ pub enum AppError {
 }
 
 impl App {
-    /// Starts an instance.
-    pub fn start(settings: &Settings) -> Result<Self, AppError> {
+    /// Starts an instance with settings that were loaded from what was `given`, and from `files`.
+    pub fn start(given: Given, settings: Settings, files: Files) -> Result<Self, AppError> {
+        let settings = Arc::new(settings);
         let (runtime, signals) = Signals::listen()?;
         let listeners = Listeners::bind(settings.listen, settings.workers)?;
         let address = listeners.address();
         let metrics = Arc::new(Metrics::default());
         let clock = Clock::system();
         let store: Arc<dyn Store> =
-            Arc::new(memory_store(settings, clock.clone(), Arc::clone(&metrics)));
-        let engine = engine(settings, &store, &clock, &metrics)?;
+            Arc::new(memory_store(&settings, clock.clone(), Arc::clone(&metrics)));
+        let engine = engine(&settings, &store, &clock, &metrics)?;
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
-        let proxy = ProxyParts {
-            guard: Arc::new(guard(settings)?),
+        let tunnels = settings.limits.connections_max.min(Semaphore::MAX_PERMITS);
+        let common = Common {
             engine: engine.clone(),
             budget: Budget::new(settings.limits.buffered_bytes_max),
-            tunnels: Arc::new(Semaphore::new(
-                settings.limits.connections_max.min(Semaphore::MAX_PERMITS),
-            )),
+            tunnels: Arc::new(Semaphore::new(tunnels)),
             access_log,
             clock,
             metrics: Arc::clone(&metrics),
-            settings: settings.clone(),
         };
         let (shutdown, signal) = ShutdownHandle::new();
         maintain(store, signal.clone())?;
         let options = ServerOptions {
-            limits: server_limits(settings),
+            limits: server_limits(&settings),
             metrics: Arc::clone(&metrics),
             shutdown: signal,
         };
+        let drain = Drain { shutdown, timeout: settings.drain_timeout, access_log: writer };
+        let workers = Workers::new(common, Arc::clone(&settings));
+        let weak = workers.downgrade();
+        let reload = ReloadHandle::start(given, files, weak, settings, Arc::clone(&metrics))?;
         let draining = engine.clone();
         let server = Server::start(
             listeners,
             options,
-            move || proxy.build(),
+            move || workers.begin(),
             move || {
                 let engine = draining.clone();
                 async move { engine.drained().await }
             },
         )?;
-        let drain = Drain { shutdown, timeout: settings.drain_timeout, access_log: writer };
-        Ok(Self { address, engine, metrics, server, drain, signals, runtime })
+        Ok(Self { address, engine, metrics, server, drain, reload, signals, runtime })
     }
 
     /// The address that it listens at; its port is never 0.
@@ -142,10 +134,17 @@ impl App {
         &self.metrics
     }
 
-    /// Serves until a signal comes, and ends in good order then.
+    /// Serves until a signal asks to end, and ends in good order then.
     pub fn run_until_signal(self) -> Result<(), AppError> {
         let mut app = self;
-        let name = app.runtime.block_on(app.signals.next());
+        let name = app.runtime.block_on(async {
+            loop {
+                match app.signals.next().await {
+                    Asked::End(name) => break name,
+                    Asked::Reload => app.reload.ask(),
+                }
+            }
+        });
         tracing::info!(signal = name, timeout = ?app.drain.timeout, "draining");
         app.drain().inspect_err(|error| tracing::error!(%error, "not ended in good order"))
     }
@@ -167,7 +166,7 @@ impl App {
                 () = tokio::time::sleep(timeout) => {
                     Err(AppError::Undrained(engine.load().work))
                 }
-                _ = signals.next() => Err(AppError::Interrupted),
+                () = signals.end() => Err(AppError::Interrupted),
             }
         });
         if result.is_err() {
@@ -176,106 +175,12 @@ impl App {
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
         }
-        if access_log.is_some_and(|writer| !ends_soon(&writer)) {
+        if !ends_soon(&access_log) {
             tracing::error!("the access log was not written to its end");
         }
         log_totals(&metrics);
         result
     }
-}
-
-/// What the proxies of all workers share.
-#[derive(Clone)]
-struct ProxyParts {
-    guard: Arc<Guard>,
-    engine: Engine,
-    budget: Budget,
-    tunnels: Arc<Semaphore>,
-    access_log: AccessLog,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    settings: Settings,
-}
-
-impl ProxyParts {
-    /// A proxy for one worker, with connections to the upstream of its own.
-    fn build(&self) -> Proxy {
-        let Settings { upstream, limits, .. } = &self.settings;
-        let options = UpstreamOptions {
-            connect_timeout: upstream.connect_timeout,
-            idle_timeout: upstream.idle_timeout,
-            idle_max: UPSTREAM_IDLE_MAX,
-            header_bytes_max: Settings::ANSWER_HEADER_BYTES_MAX,
-            headers_max: ANSWER_HEADERS_MAX,
-        };
-        let metrics = Arc::clone(&self.metrics);
-        let connections = Upstream::new(upstream.endpoint.clone(), options, metrics);
-        tokio::spawn(connections.clone().maintain());
-        Proxy {
-            guard: Arc::clone(&self.guard),
-            engine: self.engine.clone(),
-            upstream: connections,
-            limits: ProxyLimits {
-                header_bytes_max: limits.header_bytes_max,
-                headers_max: limits.headers_max,
-                target_bytes_max: limits.target_bytes_max,
-                pace: Pace {
-                    total: limits.body_timeout,
-                    grace: BODY_GRACE.min(limits.body_timeout),
-                    bytes_per_second_min: limits.body_rate_min,
-                },
-                pass_timeout: upstream.timeout,
-            },
-            budget: self.budget.clone(),
-            tunnels: Arc::clone(&self.tunnels),
-            clock: self.clock.clone(),
-            metrics: Arc::clone(&self.metrics),
-            access_log: self.access_log.clone(),
-        }
-    }
-}
-
-/// The signals that end an instance.
-#[derive(Debug)]
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Listens for them, on a runtime that does nothing else.
-    fn listen() -> std::io::Result<(Runtime, Self)> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let entered = runtime.enter();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        drop(entered);
-        Ok((runtime, Self { terminate, interrupt }))
-    }
-
-    /// Waits for the next one, and names it.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-fn guard(settings: &Settings) -> Result<Guard, getrandom::Error> {
-    let terms = Terms {
-        window: settings.guard.window,
-        wait: settings.guard.wait,
-        timeout: settings.upstream.timeout,
-        linger: settings.upstream.linger,
-        on_unknown: OnUnknown::Hold,
-    };
-    Ok(Guard {
-        request_bytes_max: settings.guard.request_bytes_max,
-        response_bytes_max: settings.guard.response_bytes_max,
-        decoded_bytes_max: DECODED_BYTES_MAX,
-        ..Guard::new(Secret::random()?, terms)
-    })
 }
 
 fn memory_store(settings: &Settings, clock: Clock, metrics: Arc<Metrics>) -> MemoryStore {
@@ -358,9 +263,11 @@ fn log_totals(metrics: &Metrics) {
         collapsed = requests(Handled::Collapsed),
         refused = requests(Handled::Refused),
         passed = requests(Handled::Passed),
+        observed = requests(Handled::Observed),
         failed = requests(Handled::Failed),
         evicted_before_expiry = metrics.evicted_before_expiry.value(),
         unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
+        reloads_refused = metrics.reloads.value(Reloaded::Refused),
         "ended"
     );
 }

@@ -1,0 +1,182 @@
+//! From what was written to what is used: all but the routes, of which a policy is made.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use super::files::Files;
+use super::keys::{JwtKeys, LimitKeys, StoreKeys, UpstreamKeys};
+use super::kinds::{FilePath, Words};
+use super::mistake::{Located, Mistake, Mistakes, Place};
+use super::routes::{Shared, policy};
+use super::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
+use super::written::Written;
+use crate::idempotency::Secret;
+use crate::policy::{TokenKeys, TokenOptions, TokenVerifier};
+
+/// The fewest bytes that a secret may have.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// What the hash of a secret is for: another program that hashes the same file gets another one.
+const SECRET_CONTEXT: &str = "oncegate store secret_file v1";
+
+/// What follows from all that was written, or nothing if there is no upstream. Where no file has a
+/// secret, it is the one that is given.
+pub(super) fn resolve(
+    written: &Written,
+    secret: &Secret,
+    files: &mut Files,
+    mistakes: &mut Mistakes,
+) -> Option<Settings> {
+    let Written { top, telemetry, .. } = written;
+    let own = store_secret(&written.store, files, mistakes);
+    let store = StoreSettings {
+        bytes_max: written.store.max_bytes().value.0,
+        when_full: written.store.when_full().value,
+        has_secret_file: own.is_some(),
+    };
+    let secret = own.unwrap_or_else(|| secret.clone());
+    let verifier = verifier(&written.jwt, files, mistakes).map(Arc::new);
+    let upstream = upstream(&written.upstream)?;
+    let shared = Shared { secret: &secret, verifier, upstream: &upstream };
+    let policy = Arc::new(policy(written, &shared));
+    Some(Settings {
+        listen: top.listen().value,
+        workers: top.workers.map_or_else(cpus, |workers| workers.value),
+        drain_timeout: top.drain_timeout().value,
+        access_log: telemetry.access_log().value,
+        log: LogSettings {
+            format: telemetry.log_format().value,
+            level: telemetry.log_level().value.into(),
+        },
+        upstream,
+        policy,
+        secret,
+        store,
+        limits: limits(&written.limits),
+    })
+}
+
+/// The CPUs that there were when it was first asked: a later look may find others, and that is no
+/// change of settings.
+fn cpus() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn upstream(keys: &UpstreamKeys) -> Option<UpstreamSettings> {
+    Some(UpstreamSettings {
+        endpoint: keys.url.clone()?.value,
+        timeout: keys.timeout().value,
+        linger: keys.linger().value,
+        connect_timeout: keys.connect_timeout().value,
+        idle_timeout: keys.idle_timeout().value,
+    })
+}
+
+/// The secret that a file has, if one is named.
+fn store_secret(keys: &StoreKeys, files: &mut Files, mistakes: &mut Mistakes) -> Option<Secret> {
+    let path = keys.secret_file.as_ref()?;
+    let contents = contents("secret_file", path, files, mistakes)?;
+    let secret = secret(&contents);
+    if secret.is_none() {
+        mistakes.add(too_short(path.place, &contents));
+    }
+    secret
+}
+
+/// The secret that the contents of a file make, if they are enough.
+fn secret(contents: &[u8]) -> Option<Secret> {
+    let contents = without_newline(contents);
+    let enough = contents.len() >= SECRET_BYTES_MIN;
+    enough.then(|| Secret::from_bytes(blake3::derive_key(SECRET_CONTEXT, contents)))
+}
+
+/// A text without the newline that editors write at its end. Bytes that are no text stay as they
+/// are: one in 256 random ones ends like that.
+fn without_newline(contents: &[u8]) -> &[u8] {
+    let text = contents.strip_suffix(b"\n").unwrap_or(contents);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let is_text = text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    if is_text { text } else { contents }
+}
+
+fn too_short(place: Place, contents: &[u8]) -> Mistake {
+    let text = format!(
+        "the file has {} bytes, and a secret needs at least {SECRET_BYTES_MIN}; \
+         `head -c 32 /dev/urandom` makes one",
+        without_newline(contents).len()
+    );
+    Mistake::new(place, "secret_file", text)
+}
+
+/// What verifies tokens, if any are looked at.
+fn verifier(keys: &JwtKeys, files: &mut Files, mistakes: &mut Mistakes) -> Option<TokenVerifier> {
+    let ((key, place), token_keys) = token_keys(keys, files, mistakes)?;
+    let text = |words: &Option<Located<Words>>| {
+        words.as_ref().map(|words| words.value.as_str().to_owned())
+    };
+    let options = TokenOptions {
+        header: keys.header().value,
+        issuer: text(&keys.issuer),
+        audience: text(&keys.audience),
+    };
+    let verifier = TokenVerifier::new(options, &token_keys);
+    verifier.map_err(|error| mistakes.add(Mistake::new(place, key, error.to_string()))).ok()
+}
+
+/// The keys that verify tokens and where they are named, if that is clear. Every file that is
+/// named is read: each may be a mistake.
+fn token_keys(
+    keys: &JwtKeys,
+    files: &mut Files,
+    mistakes: &mut Mistakes,
+) -> Option<((&'static str, Place), TokenKeys)> {
+    let mut read = |key, path: &Option<Located<FilePath>>| {
+        let path = path.as_ref()?;
+        Some(((key, path.place), contents(key, path, files, mistakes)?))
+    };
+    let secret = read("secret_file", &keys.secret_file);
+    let public_key = read("public_key_file", &keys.public_key_file);
+    let key_set = read("jwks_file", &keys.jwks_file);
+    let algorithm = keys.algorithm.map(|algorithm| algorithm.value);
+    Some(match (secret, public_key, key_set) {
+        (Some((place, secret)), None, None) => {
+            (place, TokenKeys::Single(algorithm?, without_newline(&secret).to_vec()))
+        }
+        (None, Some((place, key)), None) => (place, TokenKeys::Single(algorithm?, key)),
+        (None, None, Some((place, keys))) => {
+            (place, TokenKeys::Jwks(String::from_utf8_lossy(&keys).into_owned()))
+        }
+        (None, None, None) if keys.trusted().value => {
+            (("trusted", keys.place.unwrap_or_default()), TokenKeys::Trusted)
+        }
+        _ => return None,
+    })
+}
+
+fn contents(
+    key: &str,
+    path: &Located<FilePath>,
+    files: &mut Files,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<u8>> {
+    files.read(key, path).map_err(|mistake| mistakes.add(mistake)).ok()
+}
+
+fn limits(keys: &LimitKeys) -> Limits {
+    Limits {
+        connections_max: keys.max_connections().value,
+        flights_max: keys.max_flights().value,
+        waiters_max: keys.max_waiters().value,
+        waiters_per_key_max: keys.max_waiters_per_key().value,
+        buffered_bytes_max: keys.max_buffered().value.as_usize(),
+        header_timeout: keys.header_timeout().value,
+        keep_alive_timeout: keys.keep_alive_timeout().value,
+        body_timeout: keys.body_timeout().value,
+        body_rate_min: keys.min_body_rate().value.0,
+        write_timeout: keys.write_timeout().value,
+        header_bytes_max: keys.max_header_bytes().value.as_usize(),
+        headers_max: keys.max_headers().value,
+        target_bytes_max: keys.max_target_bytes().value.as_usize(),
+    }
+}
