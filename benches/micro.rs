@@ -13,8 +13,8 @@ use oncegate::idempotency::{
     Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnMismatch, OnUnknown,
     Record, Secret, State, Terms, decide, decode, encode,
 };
-use oncegate::message::{Authority, clean, scan};
-use oncegate::policy::{Asked, Identified, Matcher, Policy, Route, Rule};
+use oncegate::message::{Authority, Scheme, clean, scan};
+use oncegate::policy::{Asked, Hop, Identified, Matcher, Policy, Route, Rule};
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
 
@@ -30,6 +30,9 @@ const TERMS: Terms = Terms {
     on_unknown: OnUnknown::Hold,
     on_mismatch: OnMismatch::Refuse,
 };
+
+/// A host and the port that it means.
+const HOST: (&str, u16) = ("api.example", 80);
 
 fn route() -> Route {
     Route::new(Secret::from_bytes([7; 32]), TERMS)
@@ -51,19 +54,33 @@ fn request(key: Option<&str>) -> Parts {
 }
 
 fn identify(route: &Route, head: &Parts, body: &[u8]) -> Identified {
-    let authority = Authority::of(&head.uri, &head.headers, head.version).unwrap();
+    let authority = Authority::of(&head.uri, &head.headers, head.version, Scheme::Http).unwrap();
     let now = Timestamp::from_millis(1);
-    let asked = Asked { authority: &authority, head, certificate: None, now, acts_as: None };
+    let asked = Asked {
+        authority: &authority,
+        head,
+        certificate: None,
+        now,
+        acts_as: None,
+        hop: Hop::Believed,
+    };
     let chosen = route.choose(&asked).unwrap();
     route.identify(chosen, &asked, body).unwrap().unwrap()
 }
 
 /// What is done with a request before it is known who asks for what.
 fn identify_through(policy: &Policy, head: &Parts, body: &[u8]) -> Identified {
-    let authority = Authority::of(&head.uri, &head.headers, head.version).unwrap();
-    let route = policy.route(&head.method, authority.as_str(), head.uri.path());
+    let authority = Authority::of(&head.uri, &head.headers, head.version, Scheme::Http).unwrap();
+    let route = policy.route(&head.method, &authority, head.uri.path());
     let now = Timestamp::from_millis(1);
-    let asked = Asked { authority: &authority, head, certificate: None, now, acts_as: None };
+    let asked = Asked {
+        authority: &authority,
+        head,
+        certificate: None,
+        now,
+        acts_as: None,
+        hop: Hop::Believed,
+    };
     let chosen = route.choose(&asked).unwrap();
     route.identify(chosen, &asked, body).unwrap().unwrap()
 }
@@ -150,14 +167,14 @@ fn find_route(bencher: Bencher<'_, '_>, count: usize) {
         1 => "/api/v1.1/profiles0/8e03978e-40d5-43dd".to_owned(),
         _ => format!("/api/v1.1/profiles{}/8e03978e-40d5-43dd/subscriptions/17", count / 4 - 1),
     };
-    assert_eq!(matcher.find(&Method::POST, "api.example", &path), Some(count - 1));
-    bencher.bench(|| matcher.find(&Method::POST, divan::black_box("api.example"), &path));
+    assert_eq!(matcher.find(&Method::POST, HOST, &path), Some(count - 1));
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box(HOST), &path));
 }
 
 #[divan::bench(args = [1, 100, 1000])]
 fn find_no_route(bencher: Bencher<'_, '_>, count: usize) {
     let (matcher, path) = (routes(count), "/api/v1.1/accounts/8e03978e-40d5-43dd");
-    bencher.bench(|| matcher.find(&Method::POST, divan::black_box("api.example"), path));
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box(HOST), path));
 }
 
 /// One rule for each host.
@@ -170,8 +187,8 @@ fn find_route_by_host(bencher: Bencher<'_, '_>, count: usize) {
     };
     let matcher = Matcher::new((0..count).map(rule).collect());
     let (host, path) = (format!("api.tenant{}.example", count - 1), "/api/v1.1/profiles/8e03978e");
-    assert_eq!(matcher.find(&Method::POST, &host, path), Some(count - 1));
-    bencher.bench(|| matcher.find(&Method::POST, divan::black_box(&host), path));
+    assert_eq!(matcher.find(&Method::POST, (&host, 80), path), Some(count - 1));
+    bencher.bench(|| matcher.find(&Method::POST, divan::black_box((&host, 80)), path));
 }
 
 /// The path of a request, which is the same whatever else there is.
@@ -225,7 +242,8 @@ impl Taken {
         let policy = Policy::new(routes, route());
         let mut head = request(Some("8e03978e-40d5-43dd-bc93"));
         head.uri = TARGET.parse().unwrap();
-        let found = policy.route(&head.method, "api.example", head.uri.path());
+        let authority = Authority::parse(b"api.example", Scheme::Http).unwrap();
+        let found = policy.route(&head.method, &authority, head.uri.path());
         assert_eq!(Arc::ptr_eq(found, policy.fallback()), matches!(self, Self::None(_)));
         (policy, head)
     }

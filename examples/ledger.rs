@@ -23,6 +23,7 @@ use oncegate::app::App;
 use oncegate::cli::{Cli, Command};
 use oncegate::idempotency::Secret;
 use oncegate::telemetry::{Format, start_log};
+use oncegate::transport::Address;
 use tokio::net::TcpListener;
 
 /// What one charge takes from the account, in cents.
@@ -53,7 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let upstream = format!("http://{api}");
     let app = start_gate(&upstream, "127.0.0.1:8080")
         .or_else(|_| start_gate(&upstream, "127.0.0.1:0"))?;
-    print_guide(api, app.address());
+    let gate = app.addresses().first().ok_or("it listens nowhere")?;
+    print_guide(api, gate);
     app.run_until_signal()?;
     Ok(())
 }
@@ -147,7 +149,7 @@ fn json(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn print_guide(api: SocketAddr, gate: SocketAddr) {
+fn print_guide(api: SocketAddr, gate: &Address) {
     println!(
         r"
 An API that charges $10 for every POST listens at http://{api}, and Oncegate before it at

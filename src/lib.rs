@@ -20,6 +20,8 @@ pub mod policy;
 // Ports: the outside world.
 pub mod store;
 
+pub mod transport;
+
 pub mod upstream;
 
 pub mod server;

@@ -11,6 +11,7 @@ use oncegate::cli::{CheckArgs, Cli, Command, ExplainArgs, RunArgs, effective, ex
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
 use oncegate::telemetry::start_log;
+use oncegate::transport::Address;
 
 /// Records live for a day among buffers that live for a millisecond: an allocator that keeps sizes
 /// apart does not let them pin each other's pages, and is faster besides.
@@ -81,7 +82,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
     })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %app.address(),
+        listen = %listened(app.addresses()),
         %upstream,
         store = "memory:",
         window = %humantime::format_duration(window),
@@ -90,6 +91,12 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
         "oncegate is ready"
     );
     app.run_until_signal().map_err(|_| Failure::Runtime(String::new()))
+}
+
+/// The addresses as the log shows them.
+fn listened(addresses: &[Address]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(",")
 }
 
 /// The settings, and the files that they come from.

@@ -2,14 +2,18 @@
 //! elsewhere is so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
-use oncegate::cli::{Cli, Command};
-use oncegate::config::{Given, Mistakes, Place, Settings, Written, schema};
+use clap::{CommandFactory, Parser};
+use oncegate::cli::{Cli, Command, effective};
+use oncegate::config::{
+    ClientCertificate, Files, Given, Mistakes, Place, Settings, Written, schema,
+};
 use oncegate::idempotency::{Purpose, Secret};
+use oncegate::upstream::Protocol;
+use rcgen::generate_simple_self_signed;
 
 /// A folder with a config file and the files that it names; it goes with the test.
 struct Folder(PathBuf);
@@ -22,6 +26,13 @@ impl Folder {
         Self(path)
     }
 
+    /// Writes a new certificate and its key.
+    fn certify(&self, certificate: &str, key: &str) {
+        let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        self.write(certificate, made.cert.pem());
+        self.write(key, made.signing_key.serialize_pem());
+    }
+
     fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
@@ -30,8 +41,13 @@ impl Folder {
 
     /// Loads a config with this text, under these flags.
     fn load(&self, text: &str, flags: &[&str]) -> Result<Settings, Mistakes> {
-        let path = self.write("oncegate.toml", text);
-        load(Some(&path), written(flags))
+        self.load_with_files(text, flags).0
+    }
+
+    /// The same, with the files that it took.
+    fn load_with_files(&self, text: &str, flags: &[&str]) -> (Result<Settings, Mistakes>, Files) {
+        let file = Some(self.write("oncegate.toml", text));
+        Given { file, flags: written(flags) }.load(&Secret::from_bytes([7; 32]))
     }
 
     /// The lines that tell of the mistakes, without the name of the folder.
@@ -62,31 +78,41 @@ fn load(file: Option<&Path>, flags: Written) -> Result<Settings, Mistakes> {
 }
 
 fn written(flags: &[&str]) -> Written {
-    let upstream = ["oncegate", "run", "--upstream", "http://127.0.0.1:9"];
-    let Command::Run(run) = Cli::parse_from([&upstream, flags].concat()).command else {
+    let upstream = ["--upstream", "http://127.0.0.1:9"];
+    let upstream = if flags.contains(&"--upstream") { &[] } else { &upstream[..] };
+    let Command::Run(run) =
+        Cli::parse_from([&["oncegate", "run"], upstream, flags].concat()).command
+    else {
         panic!("not the command that was given");
     };
     run.given().flags
 }
 
-/// Cases are separated by empty lines; what is expected stands in them after an arrow.
+/// Cases are separated by empty lines; what is expected stands in them after an arrow, and flags
+/// after a dollar sign.
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_would_be_right() {
     let folder = Folder::new("mistakes");
     folder.write("short", "a".repeat(31) + "\n");
     folder.write("long", "b".repeat(32) + "\n");
+    folder.certify("cert.pem", "key.pem");
+    folder.certify("other.pem", "other-key.pem");
+    folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let mut failed = Vec::new();
     let cases: Vec<_> = include_str!("config/mistakes.txt").split("\n\n").collect();
     for case in &cases {
         let (expected, text): (Vec<_>, Vec<_>) =
             case.lines().partition(|line| line.starts_with("=> "));
+        let (flags, text): (Vec<_>, Vec<_>) =
+            text.into_iter().partition(|line| line.starts_with("$ "));
+        let flags: Vec<_> = flags.iter().flat_map(|line| line[2..].split_whitespace()).collect();
         if text.iter().all(|line| line.starts_with("####")) {
             continue;
         }
         let found: Vec<_> = folder
-            .mistakes(&text.join("\n"), &[])
+            .mistakes(&text.join("\n"), &flags)
             .iter()
-            .map(|line| line.replace("FILE:", "=> "))
+            .map(|line| format!("=> {}", line.strip_prefix("FILE:").unwrap_or(line)))
             .collect();
         assert!(!found.iter().any(|line| line.contains("secret@")), "{found:?}");
         if found != expected || expected.is_empty() {
@@ -103,10 +129,10 @@ fn all_mistakes_are_told_at_once() {
     let text = "listen = \"8080\"\nworkres = 2\n[upstream]\nurl = \"ftp://a\"\ntimeout = 5m\n\
                 [[route]]\npath = \"/a\"\nkey = [\"checksum\", \"json:/a\"]\nkeep = [600]\n";
     let expected = [
-        "FILE:1:10: listen: found \"8080\" (a string), an address with a port, such as \
-         \"0.0.0.0:8080\", is needed",
+        "FILE:1:10: listen: found \"8080\" (a string), an address such as \"0.0.0.0:8080\" or \
+         \"unix:/run/oncegate.sock\" is needed",
         "FILE:2:1: workres: unknown key at the top level; did you mean workers?",
-        "FILE:4:7: url: its scheme is \"ftp\", and only \"http\" is supported",
+        "FILE:4:7: url: its scheme is \"ftp\", and only \"http\", \"https\" and \"unix\" are supported",
         "FILE:5:11: timeout: found \"5\" (a string), a duration such as \"24h\" is needed",
         "FILE:6:1: name: it is missing: each route needs one, such as name = \"payments\"",
     ];
@@ -172,7 +198,7 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
                 [[route]]\nname = \"a\"\nwindow = \"3h\"\n";
     let flags = ["--window", "4h", "--listen", "127.0.0.1:2"];
     let settings = folder.load(text, &flags).unwrap();
-    assert_eq!(settings.listen.port(), 2);
+    assert_eq!(settings.listen, ["127.0.0.1:2".parse().unwrap()]);
     assert_eq!(settings.upstream.endpoint.to_string(), "http://127.0.0.1:9");
     assert_eq!(settings.upstream.timeout.as_secs(), 60);
     assert_eq!(settings.upstream.linger.as_secs(), 600);
@@ -224,6 +250,189 @@ fn a_secret_is_read_from_beside_the_config() {
     assert!(!without.store.has_secret_file);
 }
 
+const TLS: &str = "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n";
+
+#[test]
+fn what_is_said_of_connections_is_used() {
+    let folder = Folder::new("connections");
+    folder.certify("cert.pem", "key.pem");
+    let plain = folder.load("", &[]).unwrap();
+    assert_eq!(plain.listen, ["0.0.0.0:8080".parse().unwrap()]);
+    assert!(plain.tls.is_none() && !plain.proxy_protocol && plain.trusted.is_empty());
+    assert_eq!((plain.upstream.protocol, &plain.upstream.tls), (Protocol::Http1, &None));
+    assert_eq!(plain.client_certificate, None);
+    let text = format!(
+        "listen = [\"127.0.0.1:1\", \"unix:/a\"]\nproxy_protocol = true\ntrusted_hops = \
+         [\"10.0.0.0/8\", \"::1\"]\nlimits = {{ max_streams = 7, stream_window = \"16KiB\", \
+         connection_window = \"2147483647B\", max_pending_resets = 8, ping_interval = \"9s\", \
+         ping_timeout = \"10s\", handshake_timeout = \"11s\", max_handshakes = 12 }}\n\
+         upstream.http2 = true\n{TLS}client_ca_file = \"cert.pem\"\n"
+    );
+    let settings = folder.load(&text, &[]).unwrap();
+    let listen = settings.listen.iter().map(ToString::to_string);
+    assert_eq!(listen.collect::<Vec<_>>(), ["127.0.0.1:1", "unix:/a"]);
+    assert!(settings.tls.is_some() && settings.proxy_protocol);
+    assert_eq!(settings.client_certificate, Some(ClientCertificate::Required));
+    let trusts = |address: &str| settings.trusted.contains(address.parse().unwrap());
+    assert!(trusts("10.1.2.3") && trusts("::1") && !trusts("192.0.2.1"));
+    assert_eq!((settings.upstream.protocol, &settings.upstream.tls), (Protocol::Http2, &None));
+    let limits = settings.limits;
+    assert_eq!((limits.streams_max, limits.stream_window), (7, 16 << 10));
+    assert_eq!((limits.connection_window, limits.pending_resets_max), (0x7fff_ffff, 8));
+    assert_eq!((limits.ping_interval.as_secs(), limits.ping_timeout.as_secs()), (9, 10));
+    assert_eq!((limits.handshake_timeout.as_secs(), limits.handshakes_max), (11, 12));
+    let auth = |which| folder.load(&format!("{text}client_auth = \"{which}\"\n"), &[]).unwrap();
+    assert_eq!(auth("optional").client_certificate, Some(ClientCertificate::Optional));
+    assert_ne!(auth("optional").tls, settings.tls);
+    assert_eq!(auth("required").tls, settings.tls);
+    let https = "upstream.tls.ca_file = \"cert.pem\"";
+    let https = folder.load(https, &["--upstream", "https://a"]).unwrap();
+    assert!(https.upstream.tls.is_some());
+}
+
+#[test]
+fn a_flag_may_say_several_and_may_be_a_switch() {
+    let listen = |flags: &[&str]| {
+        let settings = load(None, written(flags)).unwrap();
+        settings.listen.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = ["127.0.0.1:1", "unix:/run/a.sock"];
+    assert_eq!(listen(&["--listen", both[0], "--listen", both[1]]), both);
+    assert_eq!(listen(&["--listen", "127.0.0.1:1, unix:/run/a.sock"]), both);
+    let proxied = |flags: &[&str]| load(None, written(flags)).unwrap().proxy_protocol;
+    assert!(proxied(&["--proxy-protocol"]) && proxied(&["--proxy-protocol=true"]));
+    assert!(!proxied(&["--proxy-protocol=false"]));
+    let spoken = |flags: &[&str]| load(None, written(flags)).unwrap().upstream.protocol;
+    assert_eq!(spoken(&["--upstream-http2", "--workers", "1"]), Protocol::Http2);
+    for flags in [
+        &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"][..],
+        &["--listen", "127.0.0.1:1,"],
+        &["--proxy-protocol=yes"],
+        &["--trusted-hops", "10.0.0.1/8"],
+    ] {
+        let all = [&["oncegate", "run", "--upstream", "http://127.0.0.1:9"], flags].concat();
+        let shown = Cli::try_parse_from(all).unwrap_err().to_string();
+        assert!(shown.contains(flags[0].split('=').next().unwrap()), "{shown}");
+    }
+}
+
+/// A certificate that was renewed under the same name is a change of the config.
+#[test]
+fn files_of_tls_are_looked_at_and_may_change() {
+    let folder = Folder::new("renewed");
+    for name in ["", "api-", "ca-", "api-ca-"] {
+        folder.certify(&format!("{name}cert.pem"), &format!("{name}key.pem"));
+    }
+    let text = format!(
+        "{TLS}client_ca_file = \"ca-cert.pem\"\n[upstream.tls]\nca_file = \"api-ca-cert.pem\"\n\
+         cert_file = \"api-cert.pem\"\nkey_file = \"api-key.pem\"\n"
+    );
+    let flags = ["--upstream", "https://a"];
+    let (settings, files) = folder.load_with_files(&text, &flags);
+    let settings = settings.unwrap();
+    let all =
+        ["cert.pem", "key.pem", "ca-cert.pem", "api-cert.pem", "api-key.pem", "api-ca-cert.pem"];
+    let read: BTreeSet<_> = files.paths().map(Path::to_path_buf).collect();
+    let named = all.iter().map(|name| folder.0.join(name));
+    assert_eq!(read, named.chain([folder.0.join("oncegate.toml")]).collect());
+    assert!(files.are_unchanged());
+    for (name, index) in [("", 0), ("api-", 3), ("ca-", 2), ("api-ca-", 5)] {
+        let before = files.look();
+        folder.certify(&format!("{name}cert.pem"), &format!("{name}key.pem"));
+        assert!(!before.are_unchanged(), "{}", all[index]);
+    }
+    let renewed = folder.load(&text, &flags).unwrap();
+    assert_ne!(renewed.tls, settings.tls);
+    assert_ne!(renewed.upstream, settings.upstream);
+    assert!(settings.fixed_changes(&renewed).is_empty());
+    // The same files make the same settings: connections are kept.
+    let same = folder.load(&text, &flags).unwrap();
+    assert_eq!((same.tls, same.upstream), (renewed.tls, renewed.upstream));
+}
+
+#[test]
+fn what_the_server_was_started_with_does_not_change() {
+    let folder = Folder::new("fixed");
+    folder.certify("cert.pem", "key.pem");
+    let changes = |text: &str| {
+        let started = folder.load("", &[]).unwrap();
+        started.fixed_changes(&folder.load(text, &[]).unwrap()).join(" ")
+    };
+    let mutual = format!("{TLS}client_ca_file = \"cert.pem\"\n");
+    let by_tls = |text: &str| folder.load(&format!("{mutual}{text}"), &[]).unwrap();
+    let asked = by_tls("");
+    assert!(asked.fixed_changes(&by_tls("client_auth = \"optional\"")).is_empty());
+    let plain = folder.load(TLS, &[]).unwrap();
+    assert_eq!(asked.fixed_changes(&plain), ["tls.client_ca_file"]);
+    assert_eq!(plain.fixed_changes(&asked), ["tls.client_ca_file"]);
+    for (text, fixed) in [
+        ("listen = [\"0.0.0.0:8080\"]", ""),
+        ("listen = [\"0.0.0.0:8080\", \"unix:/a\"]", "listen"),
+        ("proxy_protocol = true", "proxy_protocol"),
+        ("trusted_hops = []", ""),
+        ("trusted_hops = \"10.0.0.0/8\"", "trusted_hops"),
+        (TLS, "tls"),
+        ("upstream.http2 = true", ""),
+        ("limits.max_streams = 3", "limits.max_streams"),
+        ("limits.stream_window = \"1MiB\"", "limits.stream_window"),
+        ("limits.connection_window = \"2MiB\"", "limits.connection_window"),
+        ("limits.max_pending_resets = 3", "limits.max_pending_resets"),
+        ("limits.ping_interval = \"3s\"", "limits.ping_interval"),
+        ("limits.ping_timeout = \"3s\"", "limits.ping_timeout"),
+        ("limits.handshake_timeout = \"3s\"", "limits.handshake_timeout"),
+        ("limits.max_handshakes = 3", "limits.max_handshakes"),
+    ] {
+        assert_eq!(changes(text), fixed, "{text}");
+    }
+}
+
+/// What is out of the ordinary about connections stands below the table of routes.
+#[test]
+fn the_effective_connections_are_shown() {
+    let folder = Folder::new("shown");
+    folder.certify("cert.pem", "key.pem");
+    let shown = |text: &str| {
+        let shown = effective(&folder.load(text, &[]).unwrap());
+        let notes = shown.lines().skip_while(|line| !line.is_empty());
+        notes.filter(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(""), "");
+    let text = format!(
+        "listen = [\"127.0.0.1:1\", \"unix:/a\", \"127.0.0.1:2\"]\nproxy_protocol = true\n\
+         upstream.http2 = true\n{TLS}"
+    );
+    let secure = "127.0.0.1:1 127.0.0.1:2";
+    let rest = format!(
+        "connections begin with a PROXY header: {secure} callers connect by a Unix socket: \
+         unix:/a the API is spoken to in HTTP/2: http://127.0.0.1:9"
+    );
+    assert_eq!(shown(&text), format!("callers connect by TLS: {secure} {rest}"));
+    let must = format!("callers connect by TLS, and each must show a certificate: {secure} {rest}");
+    assert_eq!(shown(&format!("{text}client_ca_file = \"cert.pem\"")), must);
+    let may = format!("{text}client_ca_file = \"cert.pem\"\nclient_auth = \"optional\"");
+    assert!(shown(&may).contains("a certificate that one shows is verified"));
+}
+
+#[test]
+fn what_is_allowed_and_should_be_known_is_told() {
+    let folder = Folder::new("warnings");
+    folder.certify("cert.pem", "key.pem");
+    let warns = |text: &str, warning: &str| {
+        let warnings = folder.load(text, &[]).unwrap().warnings();
+        warnings.iter().filter(|told| told.contains(warning)).count()
+    };
+    let mutual = format!("{TLS}client_ca_file = \"cert.pem\"\n");
+    let named = "[defaults]\ncaller = [\"header:A\"]\n";
+    let route = "[[route]]\nname = \"a\"\npath = \"/a\"\ncaller = [\"client-cert\"]\n";
+    assert_eq!(warns(&mutual, "certificates"), 0, "the default callers have it");
+    assert_eq!(warns(&format!("{mutual}{named}"), "certificates of callers"), 1);
+    assert_eq!(warns(&format!("{mutual}{named}{route}"), "certificates"), 0);
+    assert_eq!(warns(&format!("{mutual}{named}{route}mode = \"off\""), "certificates"), 1);
+    assert_eq!(warns(&format!("{TLS}{named}"), "certificates"), 0);
+    assert_eq!(warns("proxy_protocol = true", "PROXY"), 1);
+    assert_eq!(warns("proxy_protocol = true\ntrusted_hops = \"10.0.0.1\"", "PROXY"), 0);
+}
+
 #[test]
 fn every_default_reads_as_what_it_is() {
     for section in Written::sections() {
@@ -252,7 +461,10 @@ fn the_schema_describes_every_key() {
     for section in Written::sections() {
         let table = match (section.name, section.many) {
             ("", _) => &schema,
-            (name, false) => &schema["properties"][name],
+            (name, false) => {
+                let path = name.split('.').map(|name| format!("/properties/{name}"));
+                schema.pointer(&path.collect::<String>()).unwrap()
+            }
             (name, true) => &schema["properties"][name]["items"],
         };
         assert_eq!(table["additionalProperties"], false, "{}", section.title());
@@ -260,7 +472,10 @@ fn the_schema_describes_every_key() {
             let property = &table["properties"][key.name];
             let description = property["description"].as_str().unwrap();
             assert!(description.starts_with(key.doc.trim_end_matches('.')), "{description}");
-            assert!(property["type"].is_string(), "{} {}", section.title(), key.name);
+            let kind = &property["type"];
+            let several =
+                kind.as_array().is_some_and(|kinds| kinds.iter().all(serde_json::Value::is_string));
+            assert!(kind.is_string() || several, "{} {}", section.title(), key.name);
             let default = key.default.as_ref().filter(|_| !section.many);
             assert_eq!(property.get("default").is_some(), default.is_some(), "{}", key.name);
             assert_ne!(property.get("default"), Some(&serde_json::Value::Null), "{}", key.name);
@@ -311,6 +526,78 @@ fn the_example_documents_every_key_with_its_default() {
             }
         }
     }
+}
+
+/// The rows of a table in the README, by the heading above it.
+fn rows(heading: &str) -> Vec<Vec<&'static str>> {
+    let readme = include_str!("../README.md");
+    let (_, below) = readme.split_once(&format!("\n### {heading}")).unwrap();
+    let rows = below.lines().skip_while(|line| !line.starts_with("|---"));
+    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// What stands in backticks.
+fn codes(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// Every key by its full name, with its default.
+fn defaults() -> BTreeMap<String, Option<String>> {
+    let sections = Written::sections().into_iter().filter(|section| !section.many);
+    let keys = sections.flat_map(|section| {
+        let name = move |key: &str| [section.name, key].join(".").trim_matches('.').to_owned();
+        section.keys.into_iter().map(move |key| (name(key.name), key.default))
+    });
+    keys.collect()
+}
+
+#[test]
+fn the_readme_tells_every_limit_with_its_default() {
+    let defaults = defaults();
+    let mut told = BTreeSet::new();
+    for row in rows("Limits") {
+        let (keys, values) = (codes(row[0]), codes(row[1]));
+        assert_eq!(keys.len(), values.len(), "{row:?}");
+        for (key, value) in keys.into_iter().zip(values) {
+            let default = defaults.get(key).unwrap_or_else(|| panic!("{key} is no key"));
+            let default = default.as_deref().map(|default| default.trim_matches('"'));
+            assert_eq!(default, Some(value), "{key}");
+            assert!(told.insert(key), "{key} is told twice");
+        }
+    }
+    let limits: BTreeSet<_> =
+        defaults.keys().map(String::as_str).filter(|key| key.starts_with("limits.")).collect();
+    let missing: Vec<_> = limits.difference(&told).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // Each is a flag, too.
+    let command = Cli::command();
+    let run = command.find_subcommand("run").unwrap();
+    for key in limits {
+        let flag = key.trim_start_matches("limits.").replace('_', "-");
+        let is_flag = run.get_arguments().any(|argument| argument.get_long() == Some(&flag));
+        assert!(is_flag, "--{flag}");
+    }
+}
+
+#[test]
+fn the_readme_tells_every_key_of_connections() {
+    let defaults = defaults();
+    let mut told = BTreeSet::new();
+    for row in rows("Connections") {
+        for key in codes(row[0]) {
+            let default = defaults.get(key).unwrap_or_else(|| panic!("{key} is no key"));
+            assert_eq!(codes(row[2]).first().copied(), default.as_deref(), "{key}");
+            assert!(told.insert(key), "{key} is told twice");
+        }
+    }
+    let is_about = |key: &&str| {
+        let tables = ["tls.", "upstream.tls."].iter().any(|table| key.starts_with(table));
+        tables || ["listen", "proxy_protocol", "trusted_hops", "upstream.http2"].contains(key)
+    };
+    let all: BTreeSet<_> = defaults.keys().map(String::as_str).filter(is_about).collect();
+    let missing: Vec<_> = all.difference(&told).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

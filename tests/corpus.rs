@@ -37,6 +37,8 @@ mod key;
 mod lines;
 #[path = "../fuzz/targets/pointer.rs"]
 mod pointer;
+#[path = "../fuzz/targets/proxy.rs"]
+mod proxy;
 #[path = "../fuzz/targets/record.rs"]
 mod record;
 #[path = "../fuzz/targets/string.rs"]
@@ -44,7 +46,7 @@ mod string;
 
 type Run = fn(&[u8]);
 
-const TARGETS: [(&str, Run); 10] = [
+const TARGETS: [(&str, Run); 11] = [
     ("authority", authority::run),
     ("coding", coding::run),
     ("config", config::run),
@@ -53,6 +55,7 @@ const TARGETS: [(&str, Run); 10] = [
     ("json", json::run),
     ("key", key::run),
     ("pointer", pointer::run),
+    ("proxy", proxy::run),
     ("record", record::run),
     ("string", string::run),
 ];
@@ -118,6 +121,11 @@ fn variations_of_key_hold() {
 #[test]
 fn variations_of_pointer_hold() {
     vary("pointer", pointer::run, 4096);
+}
+
+#[test]
+fn variations_of_proxy_hold() {
+    vary("proxy", proxy::run, 256);
 }
 
 #[test]

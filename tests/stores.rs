@@ -402,6 +402,8 @@ async fn an_answer_is_kept_whole<K: Kind>() {
     odd.line(b"set-cookie", b"b=2");
     odd.line(b"x-bytes", b"\xff\x00\xfe");
     odd.line(b"x-empty", b"");
+    odd.trailer(b"grpc-status", b"0");
+    odd.trailer(b"x-bytes-bin", b"\xff\x00");
     let large = vec![b'x'; 500_000];
     let answers = [
         AnswerBuilder::new(204).finish(b""),

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in their order: each may use only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "clock",
     "message",
     "telemetry",
     "idempotency",
     "policy",
     "store",
+    "transport",
     "upstream",
     "server",
     "engine",

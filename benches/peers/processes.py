@@ -136,11 +136,12 @@ class Stage:
             "--workers", "1", "--access-log", "off", "--store-max-bytes", "1GiB",
         ], self._place("oncegate"))
         match, seconds = process.await_line(r" ready [^\n]*listen=127\.0\.0\.1:(\d+)[^\n]*\n")
+        process.http2_port = int(match[1])
         return process, int(match[1]), seconds
 
     def start_peer(self, name, upstream_port):
         """Another proxy, with its config rendered into its directory; its process and port."""
-        place, port = self._place(name), _free_port()
+        place, port, http2_port = self._place(name), _free_port(), _free_port()
         template, arguments = {
             "nginx": ("nginx.conf", ["-p", place, "-e", "error.log", "-c", "nginx.conf"]),
             "haproxy": ("haproxy.cfg", ["-db", "-f", "haproxy.cfg"]),
@@ -154,6 +155,7 @@ class Stage:
         text = (HERE / template).read_text()
         for word, value in {
             "@PORT@": port,
+            "@HTTP2_PORT@": http2_port,
             "@UPSTREAM@": f"127.0.0.1:{upstream_port}",
             "@UPSTREAM_PORT@": upstream_port,
             "@USER@": getpass.getuser(),
@@ -164,6 +166,7 @@ class Stage:
         (place / "temp").mkdir()
         process = self._start(name, [program_of(name), *arguments], place)
         process.await_port(port)
+        process.http2_port = http2_port
         return process, port
 
     def _place(self, name):

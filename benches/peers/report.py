@@ -6,7 +6,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from cells import FIRST, PASS, REPLAY
+from cells import FIRST, PASS, PASS2, REPLAY, REPLAY2
 from processes import TICKS, program_of
 
 MIB = 1024 * 1024
@@ -58,6 +58,8 @@ def print_targets(figures, start, records):
     ratio("CPU, replay / nginx hit", (REPLAY, "oncegate"), (REPLAY, "nginx"), 0.40)
     ratio("CPU, pass through / HAProxy", (PASS, "oncegate"), (PASS, "haproxy"), 1.05)
     ratio("CPU, first keyed / own pass through", (FIRST, "oncegate"), (PASS, "oncegate"), 1.35)
+    ratio("CPU, replay / nginx hit, HTTP/2", (REPLAY2, "oncegate"), (REPLAY2, "nginx"), 0.50)
+    ratio("CPU, pass through / nginx, HTTP/2", (PASS2, "oncegate"), (PASS2, "nginx"), 1.10)
     if records:
         kept, each, answer = records
         promise("memory a record, over its answer", each - answer, 450, " B", 0,

@@ -3,17 +3,19 @@
 use std::net::Ipv6Addr;
 
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
-use oncegate::message::{Authority, AuthorityError};
+use oncegate::message::{Authority, AuthorityError, Scheme};
 
 /// Takes the input first as the value of a Host field; then, line by line, as the target and the
 /// Host fields of a request.
 pub fn run(data: &[u8]) {
-    match Authority::parse(data) {
-        Ok(authority) => accepted(data, authority.as_str()),
-        Err(error) => {
-            assert_eq!(error, AuthorityError::Malformed);
-            assert!(!is_plain(data));
-            assert_eq!(canonical(&data.to_ascii_uppercase()), None);
+    for scheme in [Scheme::Http, Scheme::Https] {
+        match Authority::parse(data, scheme) {
+            Ok(authority) => accepted(data, &authority, scheme),
+            Err(error) => {
+                assert_eq!(error, AuthorityError::Malformed);
+                assert!(!is_plain(data));
+                assert_eq!(canonical(&data.to_ascii_uppercase(), scheme), None);
+            }
         }
     }
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -24,8 +26,11 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn accepted(value: &[u8], found: &str) {
+fn accepted(value: &[u8], authority: &Authority<'_>, scheme: Scheme) {
+    let (found, (name, meant)) = (authority.as_str(), authority.host_and_port());
+    let canonical = |value: &[u8]| canonical(value, scheme);
     let same = |spelling: &str| assert_eq!(canonical(spelling.as_bytes()).as_deref(), Some(found));
+    same(&format!("{name}:{meant}"));
     assert!(value.is_ascii() && !value.iter().any(|byte| b"@/?#,\\\"<> \t".contains(byte)));
     assert!(!found.is_empty() && !found.bytes().any(|byte| byte.is_ascii_uppercase()));
     same(found);
@@ -34,18 +39,19 @@ fn accepted(value: &[u8], found: &str) {
     let bracketed = found.ends_with(']') && found.starts_with('[');
     match found.rsplit_once(':').filter(|_| !bracketed) {
         None => {
-            same(&format!("{found}:80"));
+            assert_eq!((name, meant), (found, scheme.port()));
+            same(&format!("{found}:{meant}"));
             same(&format!("{found}:"));
             let other = format!("{found}:8080");
             assert_eq!(canonical(other.as_bytes()), Some(other));
             if !bracketed {
                 same(&format!("{found}."));
-                same(&format!("{found}.:80"));
+                same(&format!("{found}.:{meant}"));
             }
         }
         Some((host, port)) => {
-            assert!(port != "80" && !port.is_empty());
-            assert!(port.bytes().all(|byte| byte.is_ascii_digit()));
+            assert_eq!((name, port.parse()), (host, Ok(meant)));
+            assert!(meant != scheme.port() && port.bytes().all(|byte| byte.is_ascii_digit()));
             assert_eq!(canonical(host.as_bytes()).as_deref(), Some(host));
             if !host.ends_with(']') {
                 same(&format!("{host}.:{port}"));
@@ -59,10 +65,12 @@ fn request(uri: &Uri, hosts: &[HeaderValue]) {
     for host in hosts {
         headers.append(header::HOST, host.clone());
     }
-    let target = uri.authority().map(|target| canonical(target.as_str().as_bytes()));
-    let host = hosts.first().map(|host| canonical(host.as_bytes()));
-    for version in [Version::HTTP_10, Version::HTTP_11] {
-        let found = Authority::of(uri, &headers, version);
+    let versions = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
+    let schemes = [Scheme::Http, Scheme::Https];
+    for (version, scheme) in versions.into_iter().flat_map(|one| schemes.map(|two| (one, two))) {
+        let target = uri.authority().map(|target| canonical(target.as_str().as_bytes(), scheme));
+        let host = hosts.first().map(|host| canonical(host.as_bytes(), scheme));
+        let found = Authority::of(uri, &headers, version, scheme);
         let found = found.map(|authority| authority.as_str().to_owned());
         match (&host, &target) {
             _ if hosts.len() > 1 => assert!(found.is_err()),
@@ -77,13 +85,16 @@ fn request(uri: &Uri, hosts: &[HeaderValue]) {
                 assert_eq!(found, Err(AuthorityError::Missing));
             }
             (None, Some(Some(target))) => assert_eq!(found.as_ref(), Ok(target)),
+            (None, None) if version == Version::HTTP_2 => {
+                assert_eq!(found, Err(AuthorityError::Missing));
+            }
             (None, None) => assert_eq!(found.as_deref(), Ok("")),
         }
     }
 }
 
-fn canonical(value: &[u8]) -> Option<String> {
-    Authority::parse(value).ok().map(|authority| authority.as_str().to_owned())
+fn canonical(value: &[u8], scheme: Scheme) -> Option<String> {
+    Authority::parse(value, scheme).ok().map(|authority| authority.as_str().to_owned())
 }
 
 /// Whether the value is beyond doubt a host with an optional port.

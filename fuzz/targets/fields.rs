@@ -2,7 +2,7 @@
 //! would lose by it what it asks for is refused.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use oncegate::message::{Field, check_nominations, clean, scan};
+use oncegate::message::{Field, check_nominations, clean, clean_trailers, scan};
 
 use crate::lines;
 
@@ -39,7 +39,30 @@ const UNNAMEABLE: [&str; 10] = [
     "x-api-key",
 ];
 
-const SCANNED: [(Field, &[&str]); 14] = [
+/// Other fields that mean nothing behind a body, or must not be believed there.
+const LATE: [&str; 19] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "if-range",
+    "max-forwards",
+    "range",
+    "set-cookie",
+    "trailer",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-real-ip",
+];
+
+const SCANNED: [(Field, &[&str]); 15] = [
     (Field::Age, &["age"]),
     (Field::Connection, &["connection"]),
     (Field::ContentEncoding, &["content-encoding"]),
@@ -64,12 +87,12 @@ const SCANNED: [(Field, &[&str]); 14] = [
             "proxy-authenticate",
             "proxy-authorization",
             "proxy-connection",
-            "te",
         ],
     ),
     (Field::Host, &["host"]),
     (Field::MethodOverride, &["x-http-method", "x-http-method-override", "x-method-override"]),
     (Field::Range, &["if-range", "range"]),
+    (Field::Te, &["te"]),
     (Field::Trailer, &["trailer"]),
     (Field::TransferEncoding, &["transfer-encoding"]),
     (Field::Upgrade, &["upgrade"]),
@@ -82,6 +105,7 @@ pub fn run(data: &[u8]) {
         headers.append(name, value);
     }
     scanned(&headers);
+    trailed(&headers);
     let nominated = nominated(&headers);
     checked(&headers, &nominated);
     let cleaned = cleaned(headers.clone());
@@ -100,6 +124,28 @@ fn scanned(headers: &HeaderMap) {
         let there = names.iter().any(|name| headers.contains_key(*name));
         assert_eq!(fields.has(field), there, "{field:?}");
     }
+    let lines = headers.get_all(header::CONTENT_TYPE).iter();
+    let mut types = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
+    let is_grpc = types.any(|text| {
+        let rest = text.strip_prefix("application/grpc");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';', ' ', '\t']))
+    });
+    assert_eq!(fields.has(Field::Grpc), is_grpc);
+}
+
+/// What may not follow a body goes, and every other line stays, in its order.
+fn trailed(headers: &HeaderMap) {
+    let mut expected = HeaderMap::new();
+    for (name, value) in headers {
+        let text = name.as_str();
+        let is_late = LATE.contains(&text) || text.starts_with("x-forwarded-");
+        if !DROPPED.contains(&text) && !is_late {
+            expected.append(name, value.clone());
+        }
+    }
+    let mut trailers = headers.clone();
+    clean_trailers(&mut trailers);
+    assert_eq!(trailers, expected);
 }
 
 fn checked(headers: &HeaderMap, nominated: &[HeaderName]) {

@@ -14,14 +14,24 @@ use oncegate::clock::Timestamp;
 use oncegate::idempotency::{
     Caller, Fingerprint, Identity, OnMismatch, OnUnknown, Part, Secret, Terms,
 };
-use oncegate::message::{Authority, Coding};
+use oncegate::message::{Authority, Coding, Scheme};
 use oncegate::policy::{
-    Asked, Authorities, Chosen, HeaderRule, Identified, Ignored, Route, is_volatile,
+    Asked, Authorities, Chosen, HeaderRule, Hop, Identified, Ignored, Route, is_volatile,
 };
 
 use crate::lines;
 
-const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "cookie"];
+const CREDENTIALS: [&str; 9] = [
+    "authorization",
+    "x-api-key",
+    "cookie",
+    "api-key",
+    "x-auth-token",
+    "x-access-token",
+    "x-goog-api-key",
+    "x-forwarded-user",
+    "x-forwarded-client-cert",
+];
 
 const KEYS: [&str; 2] = ["idempotency-key", "request-id"];
 
@@ -136,10 +146,16 @@ impl Request {
     /// What a route makes of the request; nothing when it has no key, or a malformed one.
     fn identify_by(&self, route: &Route) -> Option<(Identified, Chosen)> {
         let head = self.parts()?;
-        let authority = Authority::parse(self.authority.as_bytes()).unwrap();
+        let authority = Authority::parse(self.authority.as_bytes(), Scheme::Http).unwrap();
         let now = Timestamp::from_millis(1);
-        let asked =
-            Asked { authority: &authority, head: &head, certificate: None, now, acts_as: None };
+        let asked = Asked {
+            authority: &authority,
+            head: &head,
+            certificate: None,
+            now,
+            acts_as: None,
+            hop: Hop::Believed,
+        };
         let chosen = route.choose(&asked).ok()?;
         let found = route.identify(chosen, &asked, &self.body).ok()??;
         Some((found, chosen))

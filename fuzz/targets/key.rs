@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{HeaderValue, Request};
 use oncegate::clock::Timestamp;
 use oncegate::idempotency::{IdempotencyKey, KeyError, OnMismatch, OnUnknown, Secret, Terms};
-use oncegate::message::{Authority, parse_string};
-use oncegate::policy::{Asked, Chosen, IdentifyError, Route};
+use oncegate::message::{Authority, Scheme, parse_string};
+use oncegate::policy::{Asked, Chosen, Hop, IdentifyError, Route};
 
 /// Takes the input as the value of a key header.
 pub fn run(data: &[u8]) {
@@ -69,10 +69,17 @@ fn chosen(line: &HeaderValue, parsed: &Result<IdempotencyKey<'_>, KeyError>) {
     let terms =
         Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
     let route = Route::new(Secret::from_bytes([7; 32]), terms);
-    let authority = Authority::parse(b"api.example").unwrap();
+    let authority = Authority::parse(b"api.example", Scheme::Http).unwrap();
     let choose = |head: &Parts| {
         let now = Timestamp::from_millis(1);
-        route.choose(&Asked { authority: &authority, head, certificate: None, now, acts_as: None })
+        route.choose(&Asked {
+            authority: &authority,
+            head,
+            certificate: None,
+            now,
+            acts_as: None,
+            hop: Hop::Believed,
+        })
     };
     let request = Request::post("/").header("request-id", "other");
     let mut head = request.header("idempotency-key", line).body(()).unwrap().into_parts().0;

@@ -8,6 +8,9 @@ use oncegate::idempotency::{
     expiry,
 };
 
+/// The only version that is read.
+const VERSION: u8 = 2;
+
 /// Takes the input first as an encoded record, then as what a record is made of.
 pub fn run(data: &[u8]) {
     read(&Bytes::copy_from_slice(data));
@@ -32,17 +35,20 @@ fn read(encoded: &Bytes) {
         }
         Err(CodecError::UnknownVersion(version)) => {
             assert_eq!(encoded.first(), Some(&version));
-            assert_ne!(version, 1);
+            assert_ne!(version, VERSION);
         }
-        Err(CodecError::Malformed) => assert!(matches!(encoded.first(), None | Some(1))),
+        Err(CodecError::Malformed) => {
+            assert!(encoded.first().is_none_or(|version| *version == VERSION));
+        }
     }
 }
 
 /// All of the answer lies in the memory that it was read from, one piece after another: reading
 /// it takes no memory of its own, and no number in it can ask for more than is there.
 fn within(answer: &Answer, encoded: &Bytes) {
-    let lines = answer.lines();
-    assert!(lines.len() * 2 <= encoded.len());
+    let (lines, trailers) = (answer.lines(), answer.trailers());
+    assert!((lines.len() + trailers.len()) * 2 <= encoded.len());
+    assert_eq!(answer.has_trailers(), trailers.len() > 0);
     let mut end = None;
     let mut follows = |piece: &Bytes| {
         // The address of an empty piece says nothing.
@@ -53,13 +59,13 @@ fn within(answer: &Answer, encoded: &Bytes) {
         }
     };
     let mut count = 0;
-    for line in lines {
+    for line in lines.chain(trailers) {
         follows(&line.name);
         follows(&line.value);
         count += 1;
     }
     follows(&answer.body());
-    assert_eq!(answer.lines().len(), count);
+    assert_eq!(answer.lines().len() + answer.trailers().len(), count);
     assert_eq!(answer.body().len(), answer.body_length());
     assert!(end.is_none_or(|end| end == encoded.as_ptr_range().end || answer.body().is_empty()));
 }
@@ -88,12 +94,18 @@ fn write(source: &mut Source<'_>) {
 fn answer(source: &mut Source<'_>) -> Answer {
     let status = u16::from_le_bytes([source.byte(), source.byte()]);
     let mut builder = AnswerBuilder::new(status);
-    let mut lines = Vec::new();
-    for _ in 0..source.byte() {
+    let (mut lines, mut trailers) = (Vec::new(), Vec::new());
+    for number in 0..source.byte() {
         let name = source.piece();
         let value = source.piece();
-        builder.line(name, value);
-        lines.push((name, value));
+        // Mixed, since the order of the calls must not matter.
+        if number % 4 == 3 {
+            builder.trailer(name, value);
+            trailers.push((name, value));
+        } else {
+            builder.line(name, value);
+            lines.push((name, value));
+        }
     }
     let body = source.0;
     let answer = builder.finish(body);
@@ -101,7 +113,9 @@ fn answer(source: &mut Source<'_>) -> Answer {
     assert_eq!(answer.body(), body);
     assert_eq!(answer.body_length(), body.len());
     assert_eq!(answer.lines().len(), lines.len());
-    for (line, (name, value)) in answer.lines().zip(lines) {
+    assert_eq!(answer.trailers().len(), trailers.len());
+    let told = answer.lines().chain(answer.trailers());
+    for (line, (name, value)) in told.zip(lines.into_iter().chain(trailers)) {
         assert_eq!((&line.name[..], &line.value[..]), (name, value));
     }
     answer

@@ -4,11 +4,11 @@ mod reload;
 mod signals;
 mod workers;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,7 @@ use crate::server::{
 };
 use crate::store::{MemoryOptions, MemoryStore, Store};
 use crate::telemetry::{AccessLog, Handled, Metrics, Reloaded};
+use crate::transport::Address;
 
 /// How often the store and idle connections are looked after.
 const MAINTENANCE: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ const MARKS_MIN: u64 = 1024;
 /// An instance that serves.
 #[derive(Debug)]
 pub struct App {
-    address: SocketAddr,
+    addresses: Vec<Address>,
     engine: Engine,
     metrics: Arc<Metrics>,
     server: Server,
@@ -83,26 +84,29 @@ impl App {
     pub fn start(given: Given, settings: Settings, files: Files) -> Result<Self, AppError> {
         let settings = Arc::new(settings);
         let (runtime, signals) = Signals::listen()?;
-        let listeners = Listeners::bind(settings.listen, settings.workers)?;
-        let address = listeners.address();
+        let listeners = Listeners::bind(&settings.listen, settings.workers)?;
+        let addresses = listeners.addresses().to_vec();
         let metrics = Arc::new(Metrics::default());
         let clock = Clock::system();
         let store: Arc<dyn Store> =
             Arc::new(memory_store(&settings, clock.clone(), Arc::clone(&metrics)));
         let engine = engine(&settings, &store, &clock, &metrics)?;
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
+        let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
         let tunnels = settings.limits.connections_max.min(Semaphore::MAX_PERMITS);
         let common = Common {
             engine: engine.clone(),
             budget: Budget::new(settings.limits.buffered_bytes_max),
             tunnels: Arc::new(Semaphore::new(tunnels)),
             access_log,
+            entrance: Arc::clone(&entrance),
             clock,
             metrics: Arc::clone(&metrics),
         };
         let (shutdown, signal) = ShutdownHandle::new();
         maintain(store, signal.clone())?;
         let options = ServerOptions {
+            entrance: Arc::clone(&entrance),
             limits: server_limits(&settings),
             metrics: Arc::clone(&metrics),
             shutdown: signal,
@@ -121,12 +125,12 @@ impl App {
                 async move { engine.drained().await }
             },
         )?;
-        Ok(Self { address, engine, metrics, server, drain, reload, signals, runtime })
+        Ok(Self { addresses, engine, metrics, server, drain, reload, signals, runtime })
     }
 
-    /// The address that it listens at; its port is never 0.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// The addresses that it listens at; a port is never 0.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
     }
 
     /// What it counts.
@@ -219,6 +223,14 @@ fn server_limits(settings: &Settings) -> ServerLimits {
         header_timeout: limits.header_timeout,
         idle_timeout: limits.keep_alive_timeout,
         write_timeout: limits.write_timeout,
+        streams_max: limits.streams_max,
+        stream_window: limits.stream_window,
+        connection_window: limits.connection_window,
+        pending_resets_max: limits.pending_resets_max,
+        ping_interval: limits.ping_interval,
+        ping_timeout: limits.ping_timeout,
+        handshake_timeout: limits.handshake_timeout,
+        handshakes_max: limits.handshakes_max,
     }
 }
 

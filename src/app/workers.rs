@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -11,6 +12,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::message::{Budget, Pace};
 use crate::proxy::{Live, Proxy, ProxyLimits};
+use crate::server::Entrance;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::{Upstream, UpstreamOptions};
 
@@ -38,6 +40,7 @@ pub(super) struct Common {
     pub(super) budget: Budget,
     pub(super) tunnels: Arc<Semaphore>,
     pub(super) access_log: AccessLog,
+    pub(super) entrance: Arc<ArcSwap<Entrance>>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -101,6 +104,7 @@ impl Workers {
             };
             live.replace(common.build(&settings, upstream));
         }
+        common.entrance.store(Arc::new(entrance(&settings)));
         state.settings = settings;
     }
 
@@ -120,6 +124,8 @@ impl Common {
     fn connect(&self, settings: &Settings, runtime: &Handle) -> Upstream {
         let upstream = &settings.upstream;
         let options = UpstreamOptions {
+            protocol: upstream.protocol,
+            tls: upstream.tls.clone(),
             connect_timeout: upstream.connect_timeout,
             idle_timeout: upstream.idle_timeout,
             idle_max: UPSTREAM_IDLE_MAX,
@@ -149,11 +155,21 @@ impl Common {
                 },
                 pass_timeout: settings.upstream.timeout,
             },
+            trusted: settings.trusted.clone(),
             budget: self.budget.clone(),
             tunnels: Arc::clone(&self.tunnels),
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.selecting(settings.access_log),
         }
+    }
+}
+
+/// How connections come in.
+pub(super) fn entrance(settings: &Settings) -> Entrance {
+    Entrance {
+        tls: settings.tls.clone(),
+        proxy_protocol: settings.proxy_protocol,
+        trusted: settings.trusted.clone(),
     }
 }

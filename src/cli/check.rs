@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::config::Settings;
+use crate::config::{ClientCertificate, Settings};
 use crate::idempotency::{OnMismatch, OnUnknown};
 use crate::policy::{Anonymous, Authorities, Mode, Oversize, Route, default_caller};
+use crate::transport::Address;
+use crate::upstream::Protocol;
 
 /// The headings of the table.
 const HEADINGS: [&str; 7] = ["ROUTE", "MODE", "METHODS", "REQUESTS", "KEY", "CALLER", "WINDOW"];
@@ -21,11 +23,41 @@ pub fn effective(settings: &Settings) -> String {
             routes_of.entry(note).or_default().push(&route.name);
         }
     }
-    for (note, routes) in routes_of {
+    let routes = routes_of.into_iter().map(|(note, routes)| (note, routes.join(" ")));
+    for (note, of) in connections(settings).into_iter().chain(routes) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n{note}:\n    {}", routes.join(" "));
+        let _ = writeln!(text, "\n{note}:\n    {of}");
     }
     text
+}
+
+/// What is said of connections, and of which.
+fn connections(settings: &Settings) -> Vec<(String, String)> {
+    let is_unix = |address: &&Address| matches!(address, Address::Unix(_));
+    let (unix, tcp): (Vec<_>, Vec<_>) = settings.listen.iter().partition(is_unix);
+    let shown =
+        |list: &[&Address]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let mut notes = Vec::new();
+    let mut note = |holds: bool, text: &str, of: String| {
+        if holds {
+            notes.push((text.to_owned(), of));
+        }
+    };
+    let secure = match settings.client_certificate {
+        None => "callers connect by TLS",
+        Some(ClientCertificate::Optional) => {
+            "callers connect by TLS, and a certificate that one shows is verified"
+        }
+        Some(ClientCertificate::Required) => {
+            "callers connect by TLS, and each must show a certificate"
+        }
+    };
+    note(settings.tls.is_some(), secure, shown(&tcp));
+    note(settings.proxy_protocol, "connections begin with a PROXY header", shown(&tcp));
+    note(!unix.is_empty(), "callers connect by a Unix socket", shown(&unix));
+    let has_http2 = settings.upstream.protocol == Protocol::Http2;
+    note(has_http2, "the API is spoken to in HTTP/2", settings.upstream.endpoint.to_string());
+    notes
 }
 
 fn row(route: &Route) -> [String; 7] {

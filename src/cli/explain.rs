@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Method, Request, Response, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,9 +15,12 @@ use tokio::io::AsyncWriteExt as _;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::idempotency::Caller;
-use crate::message::{Authority, Body, Field, check_nominations, overriding_method, scan};
+use crate::message::{
+    Authority, Body, Field, Scheme, check_nominations, is_grpc, overriding_method, scan,
+};
 use crate::policy::{
-    Anonymous, Asked, Chosen, Credential, IdentifyError, KeySource, Mode, Route, Treatment, Watch,
+    Anonymous, Asked, Chosen, Credential, Hop, IdentifyError, KeySource, Mode, Route, Treatment,
+    Watch,
 };
 
 /// Why a request is not explained.
@@ -52,7 +55,9 @@ impl Explanation {
 
     fn request(&mut self, settings: &Settings, head: &Parts, body: &[u8]) {
         let (method, path) = (&head.method, head.uri.path());
-        let authority = match Authority::of(&head.uri, &head.headers, head.version) {
+        // As over TCP, whatever the request says.
+        let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let authority = match Authority::of(&head.uri, &head.headers, head.version, scheme) {
             Ok(authority) => authority,
             Err(error) => return self.line("refused", format!("400 bad-request: {error}")),
         };
@@ -70,10 +75,11 @@ impl Explanation {
             self.line("acts as", method);
         }
         let taken = acts_as.as_ref().unwrap_or(method);
-        let route = settings.policy.route(taken, authority.as_str(), path);
+        let route = settings.policy.route(taken, &authority, path);
         let now = Clock::system().now();
         let acts_as = acts_as.as_ref();
-        let asked = Asked { authority: &authority, head, certificate: None, now, acts_as };
+        let (certificate, hop) = (None, Hop::Believed);
+        let asked = Asked { authority: &authority, head, certificate, now, acts_as, hop };
         let mode = match route.mode {
             Mode::Enforce => "",
             Mode::Observe => " (only observed: it is forwarded, whatever is said below)",
@@ -96,7 +102,11 @@ impl Explanation {
                 Anonymous::Pass => return self.line("passed on", "unprotected: caller-unknown"),
             }
         }
-        let identified = match route.choose(asked) {
+        let content_type = asked.head.headers.get(header::CONTENT_TYPE);
+        let is_call = asked.head.method == Method::POST
+            && content_type.is_some_and(|value| is_grpc(value.as_bytes()));
+        let chosen = if is_call { route.choose_in_header(asked) } else { route.choose(asked) };
+        let identified = match chosen {
             Ok(Chosen::Nothing) => Ok(None),
             Ok(chosen) if body.len() > route.request_bytes_max => {
                 return self.too_large(route, chosen);

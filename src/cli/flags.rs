@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
-use crate::config::{Given, KeyInfo, Place, SectionInfo, Written};
+use crate::config::{Form, Given, KeyInfo, Place, SectionInfo, Written};
 
 /// A flag.
 struct Flag {
@@ -19,7 +19,7 @@ struct Flag {
 }
 
 /// The flags, by the headings under which the help shows them.
-const FLAGS: [(Option<&str>, &[Flag]); 5] = [
+const FLAGS: [(Option<&str>, &[Flag]); 6] = [
     (
         None,
         &[
@@ -32,12 +32,28 @@ const FLAGS: [(Option<&str>, &[Flag]); 5] = [
         ],
     ),
     (
+        Some("Callers"),
+        &[
+            flag("tls-cert-file", "tls.cert_file", "FILE"),
+            flag("tls-key-file", "tls.key_file", "FILE"),
+            flag("tls-client-ca-file", "tls.client_ca_file", "FILE"),
+            flag("tls-client-auth", "tls.client_auth", "WHETHER"),
+            flag("proxy-protocol", "proxy_protocol", "BOOL"),
+            flag("trusted-hops", "trusted_hops", "NETWORK"),
+        ],
+    ),
+    (
         Some("Upstream"),
         &[
             flag("upstream-timeout", "upstream.timeout", "DURATION"),
             flag("upstream-linger", "upstream.linger", "DURATION"),
             flag("upstream-connect-timeout", "upstream.connect_timeout", "DURATION"),
             flag("upstream-idle-timeout", "upstream.idle_timeout", "DURATION"),
+            flag("upstream-http2", "upstream.http2", "BOOL"),
+            flag("upstream-tls-ca-file", "upstream.tls.ca_file", "FILE"),
+            flag("upstream-tls-server-name", "upstream.tls.server_name", "NAME"),
+            flag("upstream-tls-cert-file", "upstream.tls.cert_file", "FILE"),
+            flag("upstream-tls-key-file", "upstream.tls.key_file", "FILE"),
         ],
     ),
     (
@@ -67,6 +83,14 @@ const FLAGS: [(Option<&str>, &[Flag]); 5] = [
             flag("max-header-bytes", "limits.max_header_bytes", "SIZE"),
             flag("max-headers", "limits.max_headers", "N"),
             flag("max-target-bytes", "limits.max_target_bytes", "SIZE"),
+            flag("max-streams", "limits.max_streams", "N"),
+            flag("stream-window", "limits.stream_window", "SIZE"),
+            flag("connection-window", "limits.connection_window", "SIZE"),
+            flag("max-pending-resets", "limits.max_pending_resets", "N"),
+            flag("ping-interval", "limits.ping_interval", "DURATION"),
+            flag("ping-timeout", "limits.ping_timeout", "DURATION"),
+            flag("handshake-timeout", "limits.handshake_timeout", "DURATION"),
+            flag("max-handshakes", "limits.max_handshakes", "N"),
         ],
     ),
     (
@@ -129,13 +153,16 @@ impl FromArgMatches for RunArgs {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         self.config = matches.get_one::<PathBuf>("config").cloned();
         for flag in FLAGS.iter().flat_map(|(_, flags)| *flags) {
-            let Some(text) = matches.get_one::<String>(flag.name) else { continue };
+            let Some(texts) = matches.get_many::<String>(flag.name) else { continue };
+            let texts: Vec<_> = texts.map(String::as_str).collect();
             let place = match matches.value_source(flag.name) {
                 Some(ValueSource::EnvVariable) => Place::Variable(flag.name),
                 _ => Place::Flag(flag.name),
             };
-            let set = self.written.set(flag.key, text, place);
-            set.map_err(|reason| Error::raw(ErrorKind::ValueValidation, reason))?;
+            let set = self.written.set(flag.key, &texts.join(","), place);
+            set.map_err(|reason| {
+                Error::raw(ErrorKind::ValueValidation, format!("--{}: {reason}", flag.name))
+            })?;
         }
         Ok(())
     }
@@ -143,16 +170,24 @@ impl FromArgMatches for RunArgs {
 
 impl Flag {
     fn info<'a>(&self, sections: &'a [SectionInfo]) -> Option<&'a KeyInfo> {
-        let (section, key) = self.key.split_once('.').unwrap_or(("", self.key));
+        let (section, key) = self.key.rsplit_once('.').unwrap_or(("", self.key));
         let section = sections.iter().find(|known| known.name == section)?;
         section.keys.iter().find(|known| known.name == key)
     }
 
     fn argument(&self, key: &KeyInfo) -> Arg {
         let default = key.default.as_ref().map(|default| default.trim_matches('"'));
+        let default = default.filter(|default| *default != "[]");
         let default = default.map(|default| format!(" [default: {default}]"));
         let help = [key.doc.as_str(), default.as_deref().unwrap_or_default()].concat();
-        argument(self.name, self.value).value_parser(parser(key)).help(help)
+        let argument = argument(self.name, self.value).value_parser(parser(key)).help(help);
+        match key.form {
+            Form::Value => argument,
+            Form::Values => argument.action(ArgAction::Append),
+            Form::Switch => {
+                argument.num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
+        }
     }
 }
 

@@ -15,6 +15,15 @@ pub enum StoreUrl {
     Memory,
 }
 
+/// Whether every caller must show a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientCertificate {
+    /// Every caller must.
+    Required,
+    /// Who shows none is served as well.
+    Optional,
+}
+
 /// The least level of what is logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogLevel {
@@ -85,6 +94,10 @@ macro_rules! choices {
 choices! {
     StoreUrl {
         "memory:" => StoreUrl::Memory,
+    }
+    ClientCertificate {
+        "required" => ClientCertificate::Required: "Who shows none is not served",
+        "optional" => ClientCertificate::Optional: "Who shows none is served as well",
     }
     WhenFull {
         "evict" => WhenFull::Evict:

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::choice::{InFlight, LogLevel, StoreUrl};
+use super::choice::{ClientCertificate, InFlight, LogLevel, StoreUrl};
 use super::kinds::{FilePath, RouteName, Words};
 use super::mistake::{Located, Place};
+use super::places::ServerName;
 use super::section::{Entry, KeyInfo, Section, paragraph, section};
-use super::setting::{List, Setting, check_text, default_list};
+use super::setting::{List, Setting, Several, check_text, default_list};
 use super::table::Table;
 use super::units::Bytes;
 use super::words::{default_callers, default_keys, default_token_header};
@@ -20,6 +21,7 @@ use crate::policy::{
 };
 use crate::store::WhenFull;
 use crate::telemetry::{Format, Selection};
+use crate::transport::{Address, Network};
 use crate::upstream::Endpoint;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -34,11 +36,24 @@ const fn mib(count: u64) -> Bytes {
     Bytes(count << 20)
 }
 
+fn any_host(port: u16) -> Several<Address> {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    Several(default_list([Address::Tcp(address)]))
+}
+
 section! {
     /// What an instance is told.
     TopKeys {
-        /// Where to listen; port 0 takes any that is free
-        listen: SocketAddr = (Ipv4Addr::UNSPECIFIED, 8080).into();
+        /// Where to listen: `IP:PORT`, where port 0 takes any that is free, or `unix:/PATH`; one or
+        /// several
+        listen: Several<Address> = any_host(8080);
+        /// Whether each connection over TCP begins with a PROXY header, version 1 or 2, in which a
+        /// load balancer says whose it is; one without it is closed
+        proxy_protocol: bool = false;
+        /// The networks whose hops are believed what they say of callers and earlier hops, in
+        /// `X-Forwarded-*`, `Forwarded`, `X-Real-IP` and PROXY headers; everybody is if there is
+        /// none. A Unix socket's peers always are
+        trusted_hops: Several<Network> = Several::default();
         /// How many workers to run, each a thread with its own connections [default: one for each
         /// CPU]
         workers: usize;
@@ -48,10 +63,28 @@ section! {
 }
 
 section! {
+    /// TLS, which every address of `listen` speaks that is no Unix socket.
+    TlsKeys {
+        /// A file with the certificate to show, in PEM, and those that lead from it to an authority
+        cert_file: FilePath;
+        /// A file with the private key of the certificate, in PEM
+        key_file: FilePath;
+        /// A file with the certificates of the authorities, in PEM, that sign callers' certificates
+        client_ca_file: FilePath;
+        /// Whether every caller must show a certificate, where there is a `client_ca_file`
+        client_auth: ClientCertificate = ClientCertificate::Required;
+    }
+}
+
+section! {
     /// The API to stand before.
     UpstreamKeys {
-        /// The API to stand before, such as <http://127.0.0.1:3000>
+        /// The API to stand before, such as <http://127.0.0.1:3000>, <https://api.example> or
+        /// `unix:/PATH`
         url: Endpoint;
+        /// Whether it is spoken to in HTTP/2, which it must know: without TLS, nothing is agreed on
+        /// before
+        http2: bool = false;
         /// How long the API may take for its whole answer; then callers get a 504, and the key is
         /// held until its late answer comes
         timeout: Duration = seconds(5 * 60);
@@ -61,6 +94,23 @@ section! {
         connect_timeout: Duration = seconds(5);
         /// How long an idle connection is kept; it should be less than the API keeps it
         idle_timeout: Duration = seconds(4);
+    }
+}
+
+section! {
+    /// TLS towards an API whose URL begins with `https`.
+    UpstreamTlsKeys {
+        /// A file with the certificates of the authorities, in PEM, that sign the API's certificate
+        /// [default: those that the system trusts]
+        ca_file: FilePath;
+        /// The name that is asked for and that the certificate is for [default: the host of the
+        /// URL]
+        server_name: ServerName;
+        /// A file with the certificate to show to the API, in PEM, and those that lead from it to
+        /// an authority
+        cert_file: FilePath;
+        /// A file with the private key of that certificate, in PEM
+        key_file: FilePath;
     }
 }
 
@@ -133,6 +183,24 @@ section! {
         max_headers: usize = 100;
         /// The longest request target
         max_target_bytes: Bytes = kib(8);
+        /// How many requests may run at a time on one HTTP/2 connection; and how many guarded ones
+        /// of any connection, those that their callers have left included
+        max_streams: usize = 100;
+        /// How many bytes of one request's body may be on their way over HTTP/2
+        stream_window: Bytes = kib(64);
+        /// How many bytes of all bodies of one HTTP/2 connection may be on their way
+        connection_window: Bytes = mib(1);
+        /// How many requests that were taken back may be left on one HTTP/2 connection before it is
+        /// closed
+        max_pending_resets: usize = 20;
+        /// How long an HTTP/2 connection may be silent before it is asked whether it is still there
+        ping_interval: Duration = seconds(30);
+        /// How long the answer to that may take
+        ping_timeout: Duration = seconds(20);
+        /// How long a TLS handshake may take, a PROXY header before it included
+        handshake_timeout: Duration = seconds(10);
+        /// How many TLS handshakes may run at a time
+        max_handshakes: usize = 1000;
     }
 }
 

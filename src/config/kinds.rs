@@ -1,6 +1,5 @@
 //! Values of every kind that a file may have: how each is read, described and written.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::found::Found;
 use super::mistake::Mistake;
-use super::setting::{Setting, TextSetting, Wrong, in_quotes, refused};
+use super::setting::{Form, Setting, TextSetting, Wrong, in_quotes, refused};
 use super::units::{Bytes, UnitError, parse_bytes, parse_duration, write_bytes, write_duration};
-use crate::upstream::{Endpoint, EndpointError};
 
 /// The path of a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,6 +103,8 @@ impl Setting for usize {
 }
 
 impl Setting for bool {
+    const FORM: Form = Form::Switch;
+
     fn needed() -> String {
         "true or false".into()
     }
@@ -127,39 +127,10 @@ impl Setting for bool {
     }
 }
 
-impl TextSetting for SocketAddr {
-    const NEEDED: &'static str = "an address with a port, such as \"0.0.0.0:8080\",";
-    const EXPLAINS: bool = false;
-    const PATTERN: Option<&'static str> = Some(":[0-9]+$");
-}
-
 impl TextSetting for HeaderName {
     const NEEDED: &'static str = "the name of a header, such as \"Idempotency-Key\",";
     const EXPLAINS: bool = false;
     const PATTERN: Option<&'static str> = Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
-}
-
-impl Setting for Endpoint {
-    fn needed() -> String {
-        "a URL such as \"http://127.0.0.1:3000\"".into()
-    }
-
-    /// What it shows may not be the text, which may have a password in it.
-    fn from_text(text: &str) -> Result<Self, Wrong> {
-        Self::parse(text).map_err(|error| match error {
-            EndpointError::NotUrl | EndpointError::Scheme(_) | EndpointError::Extra(_) => {
-                Wrong::Hidden(error.to_string())
-            }
-        })
-    }
-
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^http://" })
-    }
-
-    fn write(&self) -> String {
-        in_quotes(&self.to_string())
-    }
 }
 
 impl Setting for Method {

@@ -11,6 +11,7 @@ mod found;
 mod keys;
 mod kinds;
 mod mistake;
+mod places;
 mod resolve;
 mod routes;
 mod schema;
@@ -18,6 +19,7 @@ mod section;
 mod setting;
 mod settings;
 mod table;
+mod tls;
 mod units;
 mod warnings;
 mod words;
@@ -25,17 +27,19 @@ mod written;
 
 use std::path::PathBuf;
 
-pub use self::choice::{InFlight, LogLevel, StoreUrl};
+pub use self::choice::{ClientCertificate, InFlight, LogLevel, StoreUrl};
 pub use self::files::Files;
 pub use self::found::{Found, Source};
 pub use self::keys::{
-    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TopKeys, UpstreamKeys,
+    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TlsKeys, TopKeys,
+    UpstreamKeys, UpstreamTlsKeys,
 };
 pub use self::kinds::{FilePath, RouteName, Words};
 pub use self::mistake::{Located, Mistake, Mistakes, Place};
+pub use self::places::ServerName;
 pub use self::schema::schema;
 pub use self::section::{Entry, KeyInfo, Section, SectionInfo};
-pub use self::setting::{Choice, List, Setting, TextSetting, Wrong};
+pub use self::setting::{Choice, Form, List, Setting, Several, TextSetting, Wrong};
 pub use self::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
 pub use self::table::Table;
 pub use self::units::{Bytes, UnitError, parse_bytes, parse_duration};

@@ -4,14 +4,18 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::files::Files;
-use super::keys::{JwtKeys, LimitKeys, StoreKeys, UpstreamKeys};
+use super::keys::{JwtKeys, LimitKeys, StoreKeys};
 use super::kinds::{FilePath, Words};
 use super::mistake::{Located, Mistake, Mistakes, Place};
 use super::routes::{Shared, policy};
+use super::setting::Several;
 use super::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
+use super::tls;
+use super::units::Bytes;
 use super::written::Written;
 use crate::idempotency::Secret;
 use crate::policy::{TokenKeys, TokenOptions, TokenVerifier};
+use crate::upstream::Protocol;
 
 /// The fewest bytes that a secret may have.
 const SECRET_BYTES_MIN: usize = 32;
@@ -36,11 +40,20 @@ pub(super) fn resolve(
     };
     let secret = own.unwrap_or_else(|| secret.clone());
     let verifier = verifier(&written.jwt, files, mistakes).map(Arc::new);
-    let upstream = upstream(&written.upstream)?;
+    let tls = tls::server(&written.tls, files, mistakes);
+    let upstream = upstream(written, files, mistakes)?;
     let shared = Shared { secret: &secret, verifier, upstream: &upstream };
     let policy = Arc::new(policy(written, &shared));
     Some(Settings {
-        listen: top.listen().value,
+        listen: values(top.listen().value).collect(),
+        tls,
+        client_certificate: written
+            .tls
+            .client_ca_file
+            .as_ref()
+            .map(|_| written.tls.client_auth().value),
+        proxy_protocol: top.proxy_protocol().value,
+        trusted: values(top.trusted_hops().value).collect(),
         workers: top.workers.map_or_else(cpus, |workers| workers.value),
         drain_timeout: top.drain_timeout().value,
         access_log: telemetry.access_log().value,
@@ -63,9 +76,25 @@ fn cpus() -> usize {
     *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-fn upstream(keys: &UpstreamKeys) -> Option<UpstreamSettings> {
+fn values<T>(several: Several<T>) -> impl Iterator<Item = T> {
+    several.0.into_iter().map(|one| one.value)
+}
+
+fn upstream(
+    written: &Written,
+    files: &mut Files,
+    mistakes: &mut Mistakes,
+) -> Option<UpstreamSettings> {
+    let keys = &written.upstream;
+    let url = keys.url.clone()?;
+    let tls = tls::client(&written.upstream_tls, &url, files, mistakes);
     Some(UpstreamSettings {
-        endpoint: keys.url.clone()?.value,
+        endpoint: url.value,
+        protocol: match keys.http2().value {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        },
+        tls,
         timeout: keys.timeout().value,
         linger: keys.linger().value,
         connect_timeout: keys.connect_timeout().value,
@@ -178,5 +207,18 @@ fn limits(keys: &LimitKeys) -> Limits {
         header_bytes_max: keys.max_header_bytes().value.as_usize(),
         headers_max: keys.max_headers().value,
         target_bytes_max: keys.max_target_bytes().value.as_usize(),
+        streams_max: keys.max_streams().value,
+        stream_window: window(keys.stream_window().value),
+        connection_window: window(keys.connection_window().value),
+        pending_resets_max: keys.max_pending_resets().value,
+        ping_interval: keys.ping_interval().value,
+        ping_timeout: keys.ping_timeout().value,
+        handshake_timeout: keys.handshake_timeout().value,
+        handshakes_max: keys.max_handshakes().value,
     }
+}
+
+/// A window; one that is too large has been told as a mistake.
+fn window(bytes: Bytes) -> u32 {
+    u32::try_from(bytes.0).unwrap_or(u32::MAX)
 }

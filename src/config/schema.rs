@@ -17,7 +17,7 @@ pub fn schema() -> Value {
                 let tables = json!({ "description": description, "type": "array", "items": table });
                 properties.insert(name.to_owned(), tables);
             }
-            name => drop(properties.insert(name.to_owned(), table)),
+            name => insert(&mut properties, name, table),
         }
     }
     json!({
@@ -28,6 +28,19 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "properties": properties,
     })
+}
+
+/// Puts a table under its name, or into the table that it is in.
+fn insert(properties: &mut Map<String, Value>, name: &str, table: Value) {
+    match name.split_once('.') {
+        Some((outer, name)) => {
+            let outer = properties.get_mut(outer).and_then(|outer| outer.get_mut("properties"));
+            if let Some(properties) = outer.and_then(Value::as_object_mut) {
+                insert(properties, name, table);
+            }
+        }
+        None => drop(properties.insert(name.to_owned(), table)),
+    }
 }
 
 fn table(section: &SectionInfo) -> Value {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::mistake::Place;
-use super::setting::Choice;
+use super::setting::{Choice, Form};
 use super::table::Table;
 
 /// A table of a config file.
@@ -40,6 +40,8 @@ pub struct KeyInfo {
     pub default: Option<String>,
     /// The values that there are, if they are few.
     pub choices: &'static [Choice],
+    /// How a flag says it.
+    pub form: Form,
     /// What a JSON Schema says of its value.
     pub schema: fn() -> Value,
     /// Checks the text of a flag, or says why it is not a value.
@@ -60,7 +62,7 @@ pub struct Entry {
 /// A table as a file has it.
 #[derive(Clone, Debug)]
 pub struct SectionInfo {
-    /// Its name; empty at the top level.
+    /// Its name, after that of the table that it is in; empty at the top level.
     pub name: &'static str,
     /// Whether there may be many.
     pub many: bool,
@@ -135,6 +137,7 @@ macro_rules! section {
                     doc: paragraph(&[$($doc),+]),
                     default: section!(@default $kind $(, $default)?),
                     choices: <$kind as Setting>::CHOICES,
+                    form: <$kind as Setting>::FORM,
                     schema: <$kind as Setting>::schema,
                     check: |text| check_text::<$kind>(text).map(|_| ()),
                 } ),+]

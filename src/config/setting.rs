@@ -6,12 +6,15 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use super::found::{Found, quoted};
-use super::mistake::{Located, Mistake};
+use super::mistake::{Located, Mistake, Place};
 
 /// A value that can be set in a file, and most of them by a flag, too.
 pub trait Setting: Clone + Sized {
     /// The values that there are and what each means, if they are few.
     const CHOICES: &'static [Choice] = &[];
+
+    /// How a flag says it.
+    const FORM: Form = Form::Value;
 
     /// What is needed, to be read before "is needed".
     fn needed() -> String;
@@ -45,6 +48,17 @@ pub struct Choice {
     pub doc: &'static str,
 }
 
+/// How a flag says a value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// By a text after it.
+    Value,
+    /// By texts after it with commas between them, or by being given more than once.
+    Values,
+    /// By being there, or by a text after it.
+    Switch,
+}
+
 /// Why a text is not a value of some kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Wrong {
@@ -68,6 +82,26 @@ pub trait TextSetting: Clone + Display + FromStr<Err: Display> {
 
 /// Values in their order, each with its place.
 pub type List<T> = Vec<Located<T>>;
+
+/// Values like those of a list, of which one may stand without an array.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Several<T>(pub List<T>);
+
+impl<T> Located<Several<T>> {
+    /// Each of them with its place, which is that of all where they were said together.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&T, Place)> {
+        self.value.0.iter().map(|one| {
+            let place = if one.place.is_said() { one.place } else { self.place };
+            (&one.value, place)
+        })
+    }
+}
+
+impl<T> Default for Several<T> {
+    fn default() -> Self {
+        Self(List::new())
+    }
+}
 
 /// Why what a file has is not a value of this kind.
 pub(super) fn refused<T: Setting>(found: &Found<'_>, wrong: Wrong) -> Mistake {
@@ -155,6 +189,51 @@ impl<T: Setting + PartialEq> Setting for List<T> {
     fn write(&self) -> String {
         let values: Vec<_> = self.iter().map(|one| one.value.write()).collect();
         format!("[{}]", values.join(", "))
+    }
+}
+
+impl<T: Setting + PartialEq> Setting for Several<T> {
+    const FORM: Form = Form::Values;
+
+    fn needed() -> String {
+        T::needed()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let mut values = Vec::new();
+        for one in text.split(',') {
+            let value = T::from_text(one.trim())?;
+            if values.contains(&value) {
+                return Err(Wrong::Because(format!("{} stands twice", value.write())));
+            }
+            values.push(value);
+        }
+        Ok(Self(default_list(values)))
+    }
+
+    fn read(found: &Found<'_>) -> Result<Self, Vec<Mistake>> {
+        if found.elements().is_some() {
+            return List::read(found).map(Self);
+        }
+        T::read(found).map(|value| Self(vec![Located { value, place: found.place() }]))
+    }
+
+    fn schema() -> Value {
+        let mut schema = T::schema();
+        schema["type"] = json!([schema["type"], "array"]);
+        schema["items"] = T::schema();
+        schema["uniqueItems"] = json!(true);
+        schema
+    }
+
+    fn write(&self) -> String {
+        match self.0.as_slice() {
+            [one] => one.value.write(),
+            several => {
+                let values: Vec<_> = several.iter().map(|one| one.value.write()).collect();
+                format!("[{}]", values.join(", "))
+            }
+        }
     }
 }
 

@@ -1,21 +1,30 @@
 //! Settings: what an instance was told to do.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::ClientCertificate;
 use super::warnings::warnings;
 use crate::idempotency::Secret;
 use crate::policy::Policy;
 use crate::store::{RECORD_BYTES, WhenFull};
 use crate::telemetry::{Format, Selection};
-use crate::upstream::Endpoint;
+use crate::transport::{Address, Networks, TlsClient, TlsServer};
+use crate::upstream::{Endpoint, Protocol};
 
 /// Everything that an instance was told.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Vec<Address>,
+    /// How its TCP addresses accept connections by TLS, if they do.
+    pub tls: Option<TlsServer>,
+    /// Whether callers must show a certificate, if they are asked for one.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether connections over TCP begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Who is believed what it says of earlier hops; everybody if there is no network.
+    pub trusted: Networks,
     /// How many workers it has.
     pub workers: usize,
     /// How long it may take to end in good order.
@@ -53,10 +62,18 @@ impl Settings {
 
     /// The settings that differ and can't change while an instance runs.
     pub fn fixed_changes(&self, next: &Self) -> Vec<&'static str> {
-        let (limits, others) = (&self.limits, &next.limits);
         let refuses = next.store.when_full == WhenFull::Refuse;
         let fixed = [
             ("listen", self.listen != next.listen),
+            ("tls", self.tls.is_some() != next.tls.is_some()),
+            ("proxy_protocol", self.proxy_protocol != next.proxy_protocol),
+            // A caller known by a certificate, or by what a hop says of it, would be another one:
+            // its repeats of what was kept would be executed again.
+            (
+                "tls.client_ca_file",
+                self.client_certificate.is_some() != next.client_certificate.is_some(),
+            ),
+            ("trusted_hops", self.trusted != next.trusted),
             ("workers", self.workers != next.workers),
             ("drain_timeout", self.drain_timeout != next.drain_timeout),
             ("store.max_bytes", self.store.bytes_max != next.store.bytes_max),
@@ -64,23 +81,16 @@ impl Settings {
             ("store.secret_file", self.secret != next.secret),
             ("telemetry.log_format", self.log.format != next.log.format),
             ("telemetry.log_level", self.log.level != next.log.level),
-            ("limits.max_connections", limits.connections_max != others.connections_max),
-            ("limits.max_flights", limits.flights_max != others.flights_max),
-            ("limits.max_waiters", limits.waiters_max != others.waiters_max),
-            (
-                "limits.max_waiters_per_key",
-                limits.waiters_per_key_max != others.waiters_per_key_max,
-            ),
-            ("limits.max_buffered", limits.buffered_bytes_max != others.buffered_bytes_max),
-            ("limits.header_timeout", limits.header_timeout != others.header_timeout),
-            ("limits.keep_alive_timeout", limits.keep_alive_timeout != others.keep_alive_timeout),
-            ("limits.write_timeout", limits.write_timeout != others.write_timeout),
-            // The server and the store have room for what was said at the start.
-            ("limits.max_header_bytes", limits.header_bytes_max < others.header_bytes_max),
-            ("limits.max_headers", limits.headers_max < others.headers_max),
+            // The store has room for what was said at the start.
             ("max_response", refuses && self.answer_bytes_max() < next.answer_bytes_max()),
         ];
-        fixed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+        let limits = self.limits.fixed_changes(&next.limits);
+        fixed
+            .into_iter()
+            .chain(limits)
+            .filter(|(_, changed)| *changed)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// The room that a store needs for an answer of so many bytes.
@@ -96,6 +106,10 @@ impl Settings {
 pub struct UpstreamSettings {
     /// Where it is.
     pub endpoint: Endpoint,
+    /// What it is spoken to in.
+    pub protocol: Protocol,
+    /// How connections by TLS are made; always there for `https`.
+    pub tls: Option<TlsClient>,
     /// How long it may take to answer.
     pub timeout: Duration,
     /// How much longer a late answer is listened for.
@@ -155,4 +169,48 @@ pub struct Limits {
     pub headers_max: usize,
     /// The longest target, in bytes.
     pub target_bytes_max: usize,
+    /// Requests that run on one HTTP/2 connection, and guarded ones of any connection, those that
+    /// their callers have left included.
+    pub streams_max: usize,
+    /// Bytes of one request's body that may be on their way over HTTP/2.
+    pub stream_window: u32,
+    /// Bytes of all bodies of one HTTP/2 connection that may be on their way.
+    pub connection_window: u32,
+    /// Requests that were taken back and are yet to be done with, on one HTTP/2 connection.
+    pub pending_resets_max: usize,
+    /// How long an HTTP/2 connection may be silent before it is asked whether it is there.
+    pub ping_interval: Duration,
+    /// The longest time for the answer to that.
+    pub ping_timeout: Duration,
+    /// The longest time for a TLS handshake, a PROXY header before it included.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes that run.
+    pub handshakes_max: usize,
+}
+
+impl Limits {
+    /// Those that can't change while an instance runs, and whether they differ.
+    fn fixed_changes(&self, next: &Self) -> [(&'static str, bool); 18] {
+        [
+            ("limits.max_connections", self.connections_max != next.connections_max),
+            ("limits.max_flights", self.flights_max != next.flights_max),
+            ("limits.max_waiters", self.waiters_max != next.waiters_max),
+            ("limits.max_waiters_per_key", self.waiters_per_key_max != next.waiters_per_key_max),
+            ("limits.max_buffered", self.buffered_bytes_max != next.buffered_bytes_max),
+            ("limits.header_timeout", self.header_timeout != next.header_timeout),
+            ("limits.keep_alive_timeout", self.keep_alive_timeout != next.keep_alive_timeout),
+            ("limits.write_timeout", self.write_timeout != next.write_timeout),
+            // The server has room for what was said at the start.
+            ("limits.max_header_bytes", self.header_bytes_max < next.header_bytes_max),
+            ("limits.max_headers", self.headers_max < next.headers_max),
+            ("limits.max_streams", self.streams_max != next.streams_max),
+            ("limits.stream_window", self.stream_window != next.stream_window),
+            ("limits.connection_window", self.connection_window != next.connection_window),
+            ("limits.max_pending_resets", self.pending_resets_max != next.pending_resets_max),
+            ("limits.ping_interval", self.ping_interval != next.ping_interval),
+            ("limits.ping_timeout", self.ping_timeout != next.ping_timeout),
+            ("limits.handshake_timeout", self.handshake_timeout != next.handshake_timeout),
+            ("limits.max_handshakes", self.handshakes_max != next.handshakes_max),
+        ]
+    }
 }

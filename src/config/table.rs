@@ -61,12 +61,13 @@ impl<'a, 'm> Table<'a, 'm> {
         std::mem::take(&mut self.unread)
     }
 
-    /// Reads the table `[key]`, if it is there.
+    /// Reads the table `[name]`, if it is there. The name is that of this table and a key of it.
     pub fn section<T>(
         &mut self,
-        key: &'static str,
+        name: &'static str,
         read: impl FnOnce(&mut Table<'a, '_>) -> T,
     ) -> Option<T> {
+        let key = last_of(name);
         let value = self.find(key)?;
         let found = Found { value, source: self.source };
         if let Some(entries) = value.get_ref().as_table() {
@@ -75,8 +76,8 @@ impl<'a, 'm> Table<'a, 'm> {
         self.unread.push(key);
         let many = |array: &DeArray<'_>| array.iter().all(|one| one.get_ref().is_table());
         let text = match value.get_ref().as_array().is_some_and(many) {
-            true => format!("this table may stand only once: [{key}], in single brackets"),
-            false => format!("found {}, a table [{key}] is needed", found.shown()),
+            true => format!("this table may stand only once: [{name}], in single brackets"),
+            false => format!("found {}, a table [{name}] is needed", found.shown()),
         };
         self.mistakes.add(Mistake::new(found.place(), key, text));
         None
@@ -144,8 +145,12 @@ fn unknown(name: &str, title: &str, known: &[&'static str], all: &[SectionInfo])
     }
     // A table is shown in its brackets.
     let spelled = |key: &str| {
-        let section = all.iter().find(|section| title.is_empty() && section.name == key);
-        section.map_or_else(|| key.to_owned(), SectionInfo::title)
+        let outer = title.trim_matches(['[', ']']);
+        let is_it = |section: &&SectionInfo| match section.name.rsplit_once('.') {
+            Some((table, last)) => (table, last) == (outer, key),
+            None => (section.name, "") == (key, outer),
+        };
+        all.iter().find(is_it).map_or_else(|| key.to_owned(), SectionInfo::title)
     };
     if let Some(key) = nearest(name, known) {
         return format!("{whose}; did you mean {}?", spelled(key));
@@ -159,6 +164,11 @@ fn unknown(name: &str, title: &str, known: &[&'static str], all: &[SectionInfo])
     }
     let keys: Vec<_> = known.iter().map(|key| spelled(key)).collect();
     format!("{whose}; the known ones are {}", keys.join(", "))
+}
+
+/// The last part of a table's name: what it is called in the table that it is in.
+pub(super) fn last_of(name: &'static str) -> &'static str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
 }
 
 /// The known key that is most like another, if any is.

@@ -4,7 +4,8 @@ use toml::de::DeTable;
 
 use super::found::Source;
 use super::keys::{
-    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TopKeys, UpstreamKeys,
+    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TlsKeys, TopKeys,
+    UpstreamKeys, UpstreamTlsKeys,
 };
 use super::mistake::{Mistake, Mistakes, Place};
 use super::section::{Entry, Section, SectionInfo};
@@ -15,8 +16,12 @@ use super::table::Table;
 pub struct Written {
     /// What stands before the first table.
     pub top: TopKeys,
+    /// `[tls]`
+    pub tls: TlsKeys,
     /// `[upstream]`
     pub upstream: UpstreamKeys,
+    /// `[upstream.tls]`
+    pub upstream_tls: UpstreamTlsKeys,
     /// `[store]`
     pub store: StoreKeys,
     /// `[jwt]`
@@ -59,7 +64,9 @@ impl Written {
         let keys = [route.keys, GuardKeys::keys()].concat();
         vec![
             SectionInfo::of::<TopKeys>(""),
+            SectionInfo::of::<TlsKeys>("tls"),
             SectionInfo::of::<UpstreamKeys>("upstream"),
+            SectionInfo::of::<UpstreamTlsKeys>("upstream.tls"),
             SectionInfo::of::<StoreKeys>("store"),
             SectionInfo::of::<JwtKeys>("jwt"),
             SectionInfo::of::<LimitKeys>("limits"),
@@ -94,9 +101,14 @@ impl Written {
 
     fn read(mut top: Table<'_, '_>) -> Self {
         let all = Self::sections();
+        let top_keys = TopKeys::read(&mut top);
+        let tls = read_section(&mut top, "tls", &all);
+        let (upstream, upstream_tls) = read_upstream(&mut top, &all);
         let mut written = Self {
-            top: TopKeys::read(&mut top),
-            upstream: read_section(&mut top, "upstream", &all),
+            top: top_keys,
+            tls,
+            upstream,
+            upstream_tls,
             store: read_section(&mut top, "store", &all),
             jwt: read_section(&mut top, "jwt", &all),
             limits: read_section(&mut top, "limits", &all),
@@ -116,10 +128,12 @@ impl Written {
 
     /// Sets the key `TABLE.KEY`, or `KEY` at the top level, from the text of a flag.
     pub fn set(&mut self, key: &str, text: &str, place: Place) -> Result<(), String> {
-        let (section, key) = key.split_once('.').unwrap_or(("", key));
+        let (section, key) = key.rsplit_once('.').unwrap_or(("", key));
         let set = match section {
             "" => self.top.set(key, text, place),
+            "tls" => self.tls.set(key, text, place),
             "upstream" => self.upstream.set(key, text, place),
+            "upstream.tls" => self.upstream_tls.set(key, text, place),
             "store" => self.store.set(key, text, place),
             "jwt" => self.jwt.set(key, text, place),
             "limits" => self.limits.set(key, text, place),
@@ -135,7 +149,9 @@ impl Written {
     pub fn over(self, base: Self) -> Self {
         Self {
             top: self.top.over(base.top),
+            tls: self.tls.over(base.tls),
             upstream: self.upstream.over(base.upstream),
+            upstream_tls: self.upstream_tls.over(base.upstream_tls),
             store: self.store.over(base.store),
             jwt: self.jwt.over(base.jwt),
             limits: self.limits.over(base.limits),
@@ -150,7 +166,9 @@ impl Written {
     pub fn entries(&self) -> Vec<(&'static str, Vec<Entry>)> {
         vec![
             ("", self.top.entries()),
+            ("tls", self.tls.entries()),
             ("upstream", self.upstream.entries()),
+            ("upstream.tls", self.upstream_tls.entries()),
             ("store", self.store.entries()),
             ("jwt", self.jwt.entries()),
             ("limits", self.limits.entries()),
@@ -165,6 +183,18 @@ fn read_section<T: Section>(top: &mut Table<'_, '_>, name: &'static str, all: &[
         let section = T::read(table);
         table.finish(&format!("[{name}]"), all);
         section
+    });
+    read.unwrap_or_default()
+}
+
+/// Reads `[upstream]`, and the table in it.
+fn read_upstream(top: &mut Table<'_, '_>, all: &[SectionInfo]) -> (UpstreamKeys, UpstreamTlsKeys) {
+    let read = top.section("upstream", |table| {
+        let mut keys = UpstreamKeys::read(table);
+        let tls = read_section(table, "upstream.tls", all);
+        table.finish("[upstream]", all);
+        keys.unread.extend(table.take_unread());
+        (keys, tls)
     });
     read.unwrap_or_default()
 }

@@ -82,6 +82,30 @@ pub enum Unreachable {
     NoAddress,
     /// The connection broke before anything was written to it.
     Unsent,
+    /// Nobody who is trusted has signed the upstream's certificate.
+    CertificateNotTrusted,
+    /// The upstream's certificate is made out for another name.
+    CertificateOfAnother,
+    /// The upstream's certificate is not valid any more, or not yet.
+    CertificateExpired,
+    /// The upstream's certificate is wrong in another way.
+    CertificateInvalid,
+    /// The upstream does not accept the certificate that it is shown, or that there is none.
+    CertificateRefused,
+    /// The upstream has ended the TLS handshake with an alert.
+    TlsAlert,
+    /// The TLS handshake has failed in another way.
+    TlsFailed,
+    /// Both sides speak TLS, and have not agreed on a version of HTTP.
+    ProtocolNotAgreed,
+    /// The upstream does not speak HTTP/2.
+    NotHttp2,
+    /// The upstream says that it has not looked at the request.
+    TurnedAway,
+    /// As many connections as may be are full of requests.
+    ConnectionsFull,
+    /// The request names a host that it can't be sent with.
+    UnsendableHost,
 }
 
 /// Why it is not known what became of a request.
@@ -119,6 +143,8 @@ pub enum Refusal {
 pub enum Limit {
     /// On operations that run.
     Flights,
+    /// On operations that run and were begun by one connection.
+    FlightsPerConnection,
     /// On callers that wait for others' operations.
     Waiters,
     /// On callers that wait for one operation.

@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 use super::budget::{Budget, Reservation};
+use super::fields::clean_trailers;
 use super::gather::Gathered;
+use super::grpc::{END_WAIT, Extent, Style, extent};
+use super::inbound::{BodyError, Inbound};
 use super::pace::Pace;
 
 /// A body to be sent.
@@ -31,15 +34,10 @@ pub struct Arriving {
     /// A beginning that was read already, and the memory that it takes.
     first: Bytes,
     _reservation: Option<Reservation>,
-    rest: Incoming,
+    rest: Inbound,
     /// Dropped when all has been sent, or the sending has ended.
     sent: Option<oneshot::Sender<()>>,
 }
-
-/// A body broke off, or could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the body broke off")]
-pub struct BodyError(#[from] hyper::Error);
 
 /// A body that was read whole, and the memory that it takes.
 #[derive(Debug)]
@@ -55,7 +53,7 @@ pub struct Read {
 pub struct Partly {
     first: Bytes,
     reservation: Reservation,
-    rest: Incoming,
+    rest: Inbound,
 }
 
 /// Why a body was not read whole.
@@ -67,6 +65,9 @@ pub enum ReadError {
     /// All bodies together would take more memory than allowed.
     #[error("too many bytes are held in memory")]
     OverBudget(Box<Partly>),
+    /// It is the beginning of a stream of messages, or of one that may become that.
+    #[error("the body is a stream of messages")]
+    Streams(Box<Partly>),
     /// It came more slowly than asked for.
     #[error("the body came too slowly")]
     TooSlow(Box<Partly>),
@@ -75,7 +76,7 @@ pub enum ReadError {
     TooLarge(Box<Partly>),
 }
 
-/// Reads a body whole.
+/// Reads a body whole; one of gRPC's only if it is a single message.
 ///
 /// A length that is declared and over `bytes_max` is refused before anything is read, so that a
 /// caller who waits for `100 Continue` never sends it. Trailers are dropped.
@@ -84,47 +85,31 @@ pub enum ReadError {
 ///
 /// Dropping the future drops the body and gives its memory back.
 pub async fn read(
-    body: Incoming,
+    body: Inbound,
+    style: Style,
     bytes_max: usize,
     budget: &Budget,
     pace: &Pace,
 ) -> Result<Read, ReadError> {
-    let mut reader =
-        Reader { body, gathered: Gathered::default(), reservation: budget.reserve_none() };
+    let mut reader = Reader {
+        body,
+        style,
+        gathered: Gathered::default(),
+        reservation: budget.reserve_none(),
+        timer: None,
+        whole_at: None,
+    };
     if reader.body.size_hint().lower() > bytes_max as u64 {
         return Err(ReadError::TooLarge(Box::new(reader.into_partly())));
     }
-    // Most bodies have arrived with their header: no timer is set for them.
-    let mut deadline = None;
     loop {
-        let next = match &mut deadline {
-            None => match frame_at_hand(&mut reader.body).await {
-                Some(next) => next,
-                None => {
-                    deadline = Some((Instant::now(), Box::pin(tokio::time::sleep(pace.grace))));
-                    continue;
-                }
-            },
-            Some((started, sleep)) => {
-                let until = *started + pace.deadline(reader.gathered.len());
-                sleep.as_mut().reset(until.into());
-                tokio::select! {
-                    biased;
-                    next = next_frame(&mut reader.body) => next,
-                    () = sleep => return Err(ReadError::TooSlow(Box::new(reader.into_partly()))),
-                }
-            }
-        };
+        let Some(next) = reader.next(pace).await else { return Err(reader.late()) };
         match next {
             Some(Ok(frame)) => {
-                if let Ok(piece) = frame.into_data() {
-                    let fits = reader.push(piece);
-                    if reader.gathered.len() > bytes_max {
-                        return Err(ReadError::TooLarge(Box::new(reader.into_partly())));
-                    }
-                    if !fits {
-                        return Err(ReadError::OverBudget(Box::new(reader.into_partly())));
-                    }
+                if let Ok(piece) = frame.into_data()
+                    && let Err(why) = reader.push(piece, bytes_max)
+                {
+                    return Err(why(Box::new(reader.into_partly())));
                 }
             }
             Some(Err(_)) => return Err(ReadError::Broken),
@@ -134,25 +119,71 @@ pub async fn read(
 }
 
 struct Reader {
-    body: Incoming,
+    body: Inbound,
+    style: Style,
     gathered: Gathered,
     reservation: Reservation,
+    /// Since when the body is waited for, and until when.
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Since when the single message that it may consist of is whole.
+    whole_at: Option<Instant>,
 }
 
+type NextFrame = Option<Result<Frame<Bytes>, BodyError>>;
+
 impl Reader {
-    /// Adds a piece, and says whether the budget has room for it.
-    fn push(&mut self, piece: Bytes) -> bool {
+    /// The next frame; nothing if it does not come in time.
+    async fn next(&mut self, pace: &Pace) -> Option<NextFrame> {
+        // Most bodies have arrived with their header: no timer is set for them.
+        if self.timer.is_none()
+            && let Some(next) = frame_at_hand(&mut self.body).await
+        {
+            return Some(next);
+        }
+        let begin = || (Instant::now(), Box::pin(tokio::time::sleep(pace.grace)));
+        let (started, sleep) = self.timer.get_or_insert_with(begin);
+        let until = match self.whole_at {
+            Some(whole_at) => whole_at + END_WAIT,
+            None => *started + pace.deadline(self.gathered.len()),
+        };
+        sleep.as_mut().reset(until.into());
+        tokio::select! {
+            biased;
+            next = next_frame(&mut self.body) => Some(next),
+            () = sleep => None,
+        }
+    }
+
+    /// Adds a piece, or says why the body is not read whole.
+    fn push(&mut self, piece: Bytes, bytes_max: usize) -> Result<(), fn(Box<Partly>) -> ReadError> {
         let fits = self.reservation.grow(piece.len());
         if !fits {
             // It is here all the same, until it is passed on or dropped.
             self.reservation.take(piece.len());
         }
         self.gathered.push(piece);
-        fits
+        let mut length = self.gathered.len() as u64;
+        if self.style == Style::Grpc {
+            match extent(self.gathered.as_slice()) {
+                Extent::Part(whole) => length = whole,
+                Extent::One => self.whole_at = self.whole_at.or_else(|| Some(Instant::now())),
+                Extent::More => return Err(ReadError::Streams),
+                Extent::Opaque => {}
+            }
+        }
+        if length > bytes_max as u64 {
+            return Err(ReadError::TooLarge);
+        }
+        if fits { Ok(()) } else { Err(ReadError::OverBudget) }
+    }
+
+    fn late(self) -> ReadError {
+        let why = if self.whole_at.is_some() { ReadError::Streams } else { ReadError::TooSlow };
+        why(Box::new(self.into_partly()))
     }
 
     fn into_partly(self) -> Partly {
-        let Self { body: rest, gathered, reservation } = self;
+        let Self { body: rest, gathered, reservation, .. } = self;
         Partly { first: gathered.into_bytes(), reservation, rest }
     }
 
@@ -161,14 +192,12 @@ impl Reader {
     }
 }
 
-type NextFrame = Option<Result<Frame<Bytes>, hyper::Error>>;
-
-async fn next_frame(body: &mut Incoming) -> NextFrame {
+async fn next_frame(body: &mut Inbound) -> NextFrame {
     std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }
 
 /// The next frame if it is there already; the task is not woken for it otherwise.
-async fn frame_at_hand(body: &mut Incoming) -> Option<NextFrame> {
+async fn frame_at_hand(body: &mut Inbound) -> Option<NextFrame> {
     std::future::poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(next) => Poll::Ready(Some(next)),
         Poll::Pending => Poll::Ready(None),
@@ -241,7 +270,7 @@ impl Arriving {
         if self.is_end_stream() || next.is_none() {
             self.sent = None;
         }
-        Poll::Ready(next.map(|frame| frame.map_err(BodyError)))
+        Poll::Ready(next.map(|frame| frame.map(without_misplaced)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -249,8 +278,23 @@ impl Arriving {
     }
 }
 
-impl From<Incoming> for Body {
-    fn from(rest: Incoming) -> Self {
+/// The same frame; trailers without what means something only in a header.
+pub fn without_misplaced(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        clean_trailers(trailers);
+    }
+    frame
+}
+
+impl Partly {
+    /// What was read.
+    pub const fn first(&self) -> &Bytes {
+        &self.first
+    }
+}
+
+impl From<Inbound> for Body {
+    fn from(rest: Inbound) -> Self {
         if rest.is_end_stream() {
             return Self::Empty;
         }

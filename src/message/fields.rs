@@ -3,6 +3,8 @@
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::grpc::is_grpc;
+
 /// A header field that a proxy must look at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -21,6 +23,8 @@ pub enum Field {
     Duplicate,
     /// `Expect`
     Expect,
+    /// `Content-Type`, if it is that of gRPC
+    Grpc,
     /// One that belongs to the connection, and is dropped without being read.
     HopByHop,
     /// `Host`
@@ -29,6 +33,8 @@ pub enum Field {
     MethodOverride,
     /// `Range` or `If-Range`
     Range,
+    /// `TE`
+    Te,
     /// `Trailer`
     Trailer,
     /// `Transfer-Encoding`
@@ -40,7 +46,7 @@ pub enum Field {
 /// Which of those fields a message has, found in one pass over its header.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
-    present: u16,
+    present: u32,
     /// The bytes that all lines take, with the four that frame each.
     pub bytes: usize,
     /// The number of lines.
@@ -65,14 +71,14 @@ pub(super) const DUPLICATE: [&str; 5] = [
     "oncegate-keep",
 ];
 
-/// Fields that belong to one connection, besides `Connection`, `Transfer-Encoding` and `Upgrade`.
-const HOP_BY_HOP: [&str; 6] = [
+/// Fields that belong to one connection, besides `Connection`, `TE`, `Transfer-Encoding` and
+/// `Upgrade`.
+const HOP_BY_HOP: [&str; 5] = [
     "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
-    "te",
 ];
 
 /// Fields that say where a message begins and ends, who sent it and for whom it is.
@@ -86,6 +92,10 @@ const UNNAMEABLE: [&str; 8] = [
     "host",
     "transfer-encoding",
 ];
+
+/// Others that say in a header what is asked for or answered, and nothing in trailers.
+const HEADER_ONLY: [&str; 5] =
+    ["cache-control", "content-range", "max-forwards", "set-cookie", "x-real-ip"];
 
 impl Fields {
     /// Whether the message has the field.
@@ -104,8 +114,10 @@ pub fn scan(headers: &HeaderMap) -> Fields {
     for (name, value) in headers {
         fields.bytes += name.as_str().len() + value.len() + 4;
         fields.lines += 1;
-        if let Some(field) = classify(name.as_str()) {
-            fields.add(field);
+        match classify(name.as_str()) {
+            Some(Field::Grpc) if !is_grpc(value.as_bytes()) => {}
+            Some(field) => fields.add(field),
+            None => {}
         }
     }
     fields
@@ -117,6 +129,7 @@ fn classify(name: &str) -> Option<Field> {
         "connection" => Field::Connection,
         "content-encoding" => Field::ContentEncoding,
         "content-length" => Field::ContentLength,
+        "content-type" => Field::Grpc,
         "date" => Field::Date,
         "duplicate-key"
         | "duplicate-protection"
@@ -129,9 +142,9 @@ fn classify(name: &str) -> Option<Field> {
         | "keep-alive"
         | "proxy-authenticate"
         | "proxy-authorization"
-        | "proxy-connection"
-        | "te" => Field::HopByHop,
+        | "proxy-connection" => Field::HopByHop,
         "if-range" | "range" => Field::Range,
+        "te" => Field::Te,
         "x-http-method" | "x-http-method-override" | "x-method-override" => Field::MethodOverride,
         "trailer" => Field::Trailer,
         "transfer-encoding" => Field::TransferEncoding,
@@ -187,6 +200,9 @@ pub fn clean(headers: &mut HeaderMap, fields: Fields) {
         // Beside a transfer coding it says nothing (RFC 9112, section 6.3), and would be believed.
         headers.remove(header::CONTENT_LENGTH);
     }
+    if fields.has(Field::Te) {
+        headers.remove(header::TE);
+    }
     if fields.has(Field::Upgrade) {
         headers.remove(header::UPGRADE);
     }
@@ -200,6 +216,46 @@ pub fn clean(headers: &mut HeaderMap, fields: Fields) {
             headers.remove(name);
         }
     }
+}
+
+/// Whether a request says that who has sent it reads trailers (RFC 9110, section 10.1.4).
+pub fn accepts_trailers(headers: &HeaderMap, fields: Fields) -> bool {
+    let is_trailers = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    let mut lines = headers.get_all(header::TE).iter();
+    fields.has(Field::Te)
+        && lines.any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_trailers))
+}
+
+/// Removes from trailers what means something only in a header (RFC 9110, section 6.5.1): how the
+/// message is framed, whose it is, for whom, and this proxy's own marks. Whoever joins trailers
+/// with the header would believe it.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    let misplaced: Vec<_> =
+        trailers.keys().filter(|name| is_misplaced(name.as_str())).cloned().collect();
+    for name in misplaced {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a field has no place in trailers.
+fn is_misplaced(name: &str) -> bool {
+    UNNAMEABLE.contains(&name)
+        || HEADER_ONLY.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            classify(name),
+            Some(
+                Field::Connection
+                    | Field::Duplicate
+                    | Field::Expect
+                    | Field::HopByHop
+                    | Field::MethodOverride
+                    | Field::Range
+                    | Field::Te
+                    | Field::Trailer
+                    | Field::Upgrade
+            )
+        )
 }
 
 /// The fields that all `Connection` lines together name; its options are not fields.
@@ -216,6 +272,8 @@ fn nominations(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -281,6 +339,61 @@ mod tests {
         clean(&mut headers, fields);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["content-length"]);
+    }
+
+    #[test]
+    fn only_a_content_type_of_grpc_is_seen() {
+        for (value, expected) in [("application/grpc", true), ("application/json", false)] {
+            let fields = scan(&headers(&[("Content-Type", value)]));
+            assert_eq!(fields.has(Field::Grpc), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn whoever_reads_trailers_says_so() {
+        let accepts = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("TE", *line)).collect();
+            let headers = headers(&lines);
+            accepts_trailers(&headers, scan(&headers))
+        };
+        assert!(accepts(&["trailers"]));
+        assert!(accepts(&["gzip;q=0.5 ,\tTrailers"]));
+        assert!(accepts(&["deflate", "trailers"]));
+        assert!(!accepts(&[]));
+        assert!(!accepts(&["trailer", "x-trailers", "gzip;trailers", ""]));
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_a_header_would_say() {
+        let kept = ["grpc-status", "grpc-message", "server-timing", "x-checksum", "date", "age"];
+        let removed = [
+            "content-length",
+            "transfer-encoding",
+            "trailer",
+            "te",
+            "connection",
+            "host",
+            "authorization",
+            "cookie",
+            "set-cookie",
+            "content-type",
+            "content-encoding",
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "duplicate-request",
+            "oncegate-keep",
+            "keep-alive",
+            "upgrade",
+            "expect",
+            "range",
+            "x-http-method-override",
+        ];
+        let lines: Vec<_> = removed.iter().chain(&kept).map(|name| (*name, "1")).collect();
+        let mut trailers = headers(&lines);
+        clean_trailers(&mut trailers);
+        let left: BTreeSet<_> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, kept.into());
     }
 
     #[test]

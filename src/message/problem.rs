@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 /// What an answer of the proxy's own says; the list is closed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -54,7 +54,7 @@ pub enum ProblemKind {
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
-    detail: Cow<'static, str>,
+    pub(super) detail: Cow<'static, str>,
     cause: &'static str,
     duplicate_key: Option<HeaderValue>,
 }
@@ -160,7 +160,7 @@ impl ProblemKind {
     }
 
     /// Whether the same request may be sent again, and may fare better then.
-    const fn is_retryable(self) -> bool {
+    pub(super) const fn is_retryable(self) -> bool {
         matches!(
             self,
             Self::Busy
@@ -225,7 +225,7 @@ impl Problem {
 
     /// The whole answer.
     pub fn into_response(self) -> Response<Bytes> {
-        let Self { kind, .. } = self;
+        let kind = self.kind;
         let retryable = kind.is_retryable();
         let body = format!(
             "{{\"type\":\"urn:oncegate:{}\",\"title\":{},\"status\":{},\"detail\":{},\
@@ -241,16 +241,21 @@ impl Problem {
         let content_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.mark(headers);
+        response
+    }
+
+    /// Says whose answer it is and why, when to try again, and which key it is about.
+    pub(super) fn mark(self, headers: &mut HeaderMap) {
         if let Ok(status) = format!("oncegate; error={}", self.cause).parse() {
             headers.insert("proxy-status", status);
         }
-        if retryable {
+        if self.kind.is_retryable() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         if let Some(key) = self.duplicate_key {
             headers.insert("duplicate-key", key);
         }
-        response
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::source::{cookie_values, query_values};
 use super::token::{Claim, TokenVerifier};
-use super::{Asked, KeySourceError};
+use super::{Asked, Hop, KeySourceError};
 use crate::idempotency::Caller;
 
 /// What says whose a request is.
@@ -123,12 +123,19 @@ impl CallerSource {
                     give("client-cert", "", certificate);
                 }
             }
+            // Nobody has looked at the password yet: it tells a stranger who knows the name.
+            Self::BasicUser if asked.hop == Hop::Doubted => {
+                lines(headers, &header::AUTHORIZATION, true, sink);
+            }
             Self::BasicUser => match basic_user(headers) {
                 Some(user) => give("basic", "", &user),
                 None => lines(headers, &header::AUTHORIZATION, false, sink),
             },
             Self::TokenClaim(claim) => {
                 let Some(verifier) = verifier else { return };
+                if verifier.relies_on_hop() && asked.hop == Hop::Doubted {
+                    return said(headers, verifier.header(), sink);
+                }
                 match verifier.claim(headers, claim, asked.now) {
                     Claim::Verified(value) => give("jwt", claim, &value.to_bytes()),
                     Claim::Absent => said(headers, verifier.header(), sink),
@@ -212,7 +219,13 @@ impl fmt::Display for CallerSource {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use http::Request;
+
+    use super::super::token::{TokenKeys, TokenOptions};
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::message::{Authority, Scheme};
 
     #[test]
     fn sources_are_read_and_written() {
@@ -225,6 +238,58 @@ mod tests {
         }
         assert_eq!("jwt:".parse::<CallerSource>(), Err(CallerSourceError::NoClaim));
         assert!("header:a b".parse::<CallerSource>().is_err());
+    }
+
+    /// What a source says of the caller of a request that shows this certificate.
+    fn said(source: &CallerSource, asked: &Asked<'_>, verifier: &TokenVerifier) -> Vec<String> {
+        let mut all = Vec::new();
+        source.read(asked, Some(verifier), &mut |found| {
+            let Credential { kind, name, value, is_proven } = found;
+            let value = String::from_utf8_lossy(value).into_owned();
+            all.push(format!("{kind} {name} {value:?} {is_proven} {:?}", found.caller()));
+        });
+        all
+    }
+
+    fn trusting() -> TokenVerifier {
+        let header = HeaderName::from_static("x-payload");
+        let options = TokenOptions { header, ..TokenOptions::default() };
+        TokenVerifier::new(options, &TokenKeys::Trusted).unwrap()
+    }
+
+    #[test]
+    fn whoever_has_shown_a_certificate_is_known() {
+        let (head, verifier) = (Request::new(()).into_parts().0, trusting());
+        let authority = Authority::parse(b"a", Scheme::Https).unwrap();
+        let asked = |certificate| {
+            let (now, acts_as, hop) = (Timestamp::from_millis(1), None, Hop::Doubted);
+            Asked { authority: &authority, head: &head, certificate, now, acts_as, hop }
+        };
+        let source = CallerSource::ClientCertificate;
+        let shown = said(&source, &asked(Some(b"DNS:a")), &verifier);
+        assert_eq!(shown, ["client-cert  \"DNS:a\" true Known"]);
+        assert!(said(&source, &asked(None), &verifier).is_empty());
+        assert_eq!((source.covers(None), source.header(None)), (None, None));
+    }
+
+    #[test]
+    fn a_token_that_a_doubted_hop_should_have_verified_proves_nothing() {
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"joe"}"#);
+        let request = Request::builder().header("x-payload", &payload).body(()).unwrap();
+        let (head, verifier) = (request.into_parts().0, trusting());
+        let authority = Authority::parse(b"a", Scheme::Http).unwrap();
+        let source = CallerSource::TokenClaim("sub".into());
+        let said = |hop| {
+            let (certificate, now, acts_as) = (None, Timestamp::from_millis(1), None);
+            let asked =
+                Asked { authority: &authority, head: &head, certificate, now, acts_as, hop };
+            said(&source, &asked, &verifier)
+        };
+        let believed = said(Hop::Believed);
+        assert!(believed.len() == 1 && believed[0].starts_with("jwt sub "), "{believed:?}");
+        assert!(believed[0].ends_with("true Known"), "{believed:?}");
+        let doubted = format!("header x-payload {payload:?} false Anonymous");
+        assert_eq!(said(Hop::Doubted), [doubted]);
     }
 
     #[test]

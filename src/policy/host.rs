@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// The port that a canonical authority leaves out.
-const PORT_DEFAULT: u16 = 80;
+use crate::message::Scheme;
 
 /// A pattern of hosts, which it compares with a canonical [`Authority`](crate::message::Authority).
 ///
-/// Of two patterns that match the same host, one always covers the other.
+/// A port is the one that a request means: with TLS, `api.example:443` is also a request's host
+/// that names no port, and without it `api.example:80`. Of two patterns that match the same host,
+/// one always covers the other.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct HostPattern {
     pub(super) name: Box<str>,
@@ -77,17 +78,12 @@ impl HostPattern {
     /// The longest name, in characters.
     pub const NAME_MAX: usize = 253;
 
-    /// Whether a canonical authority is one of the pattern's.
-    pub fn matches(&self, authority: &str) -> bool {
+    /// Whether a canonical host with this port is one of the pattern's.
+    pub fn matches(&self, (host, port): (&str, u16)) -> bool {
         match self.reach {
-            Reach::Ports => host_of(authority) == &*self.name,
-            Reach::Port(PORT_DEFAULT) => authority == &*self.name,
-            Reach::Port(port) => {
-                let after = authority.strip_prefix(&*self.name);
-                let found = after.and_then(|after| after.strip_prefix(':'));
-                found.is_some_and(|found| found.parse() == Ok(port))
-            }
-            Reach::Subdomains => is_below(host_of(authority), &self.name),
+            Reach::Ports => host == &*self.name,
+            Reach::Port(own) => port == own && host == &*self.name,
+            Reach::Subdomains => is_below(host, &self.name),
         }
     }
 
@@ -102,8 +98,9 @@ impl HostPattern {
         }
     }
 
-    /// Canonical authorities that both patterns match, and as few others as can be: every pattern
-    /// that matches the last of them matches all that these two have in common.
+    /// Canonical authorities of requests over plain text that both patterns match, and as few
+    /// others as can be: every pattern that matches the last of them matches all that these two
+    /// have in common. TLS only means other ports by the same spelling.
     ///
     /// The narrower of the two is what they have in common. A port that it leaves open is 0 in the
     /// last example, which no pattern can name, and a label that it leaves open is `*`, which no
@@ -125,17 +122,9 @@ impl HostPattern {
     /// The one canonical authority of a pattern with a port; else only its name.
     pub(super) fn to_authority(&self) -> String {
         match self.reach {
-            Reach::Port(port) if port != PORT_DEFAULT => format!("{}:{port}", self.name),
+            Reach::Port(port) if port != Scheme::Http.port() => format!("{}:{port}", self.name),
             Reach::Port(_) | Reach::Ports | Reach::Subdomains => self.name.to_string(),
         }
-    }
-}
-
-/// The host of a canonical authority. In an address in brackets, no colon has only digits after it.
-pub(super) fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
     }
 }
 
@@ -237,7 +226,7 @@ impl fmt::Display for HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Authority;
+    use crate::message::{Authority, host_and_port};
 
     fn pattern(text: &str) -> HostPattern {
         text.parse().unwrap()
@@ -248,8 +237,8 @@ mod tests {
     fn check(text: &str, hosts: &[&str], others: &[&str]) {
         let pattern = pattern(text);
         let matches = |host: &str| {
-            let authority = Authority::parse(host.as_bytes()).unwrap();
-            pattern.matches(authority.as_str())
+            let authority = Authority::parse(host.as_bytes(), Scheme::Http).unwrap();
+            pattern.matches(authority.host_and_port())
         };
         for host in hosts {
             assert!(matches(host), "{text} {host}");
@@ -257,7 +246,27 @@ mod tests {
         for host in others {
             assert!(!matches(host), "{text} {host}");
         }
-        assert!(!pattern.matches(""));
+        assert!(!pattern.matches(("", 80)));
+    }
+
+    #[test]
+    fn a_port_is_the_one_that_the_connection_means() {
+        let matches = |text: &str, host: &str, scheme| {
+            let authority = Authority::parse(host.as_bytes(), scheme).unwrap();
+            pattern(text).matches(authority.host_and_port())
+        };
+        for (text, host, over_http, over_https) in [
+            ("a:443", "a", false, true),
+            ("a:443", "a:443", true, true),
+            ("a:80", "a", true, false),
+            ("a:80", "a:80", true, true),
+            ("a:8443", "a:8443", true, true),
+            ("a", "a:443", true, true),
+            ("*.a", "b.a:443", true, true),
+        ] {
+            assert_eq!(matches(text, host, Scheme::Http), over_http, "{text} {host}");
+            assert_eq!(matches(text, host, Scheme::Https), over_https, "{text} {host}");
+        }
     }
 
     #[test]
@@ -370,19 +379,22 @@ mod tests {
     #[test]
     fn covers_and_witness_are_those_of_the_sets() {
         let (patterns, authorities) = (PATTERNS.map(pattern), authorities());
+        let is = |pattern: &HostPattern, found: &str| {
+            pattern.matches(host_and_port(found, Scheme::Http))
+        };
         for one in &patterns {
             for other in &patterns {
-                let theirs = || authorities.iter().filter(|found| other.matches(found));
-                assert_eq!(one.covers(other), theirs().all(|found| one.matches(found)));
+                let theirs = || authorities.iter().filter(|found| is(other, found));
+                assert_eq!(one.covers(other), theirs().all(|found| is(one, found)));
                 let witness = one.witness(other);
-                let overlaps = theirs().any(|found| one.matches(found));
+                let overlaps = theirs().any(|found| is(one, found));
                 assert_eq!(witness.is_empty(), !overlaps, "{one} {other}");
-                assert!(witness.iter().all(|found| one.matches(found) && other.matches(found)));
+                assert!(witness.iter().all(|found| is(one, found) && is(other, found)));
                 let Some(last) = witness.last() else { continue };
-                assert_eq!(Authority::parse(last.as_bytes()).unwrap().as_str(), last);
-                for third in patterns.iter().filter(|third| third.matches(last)) {
-                    let mut shared = theirs().filter(|found| one.matches(found));
-                    assert!(shared.all(|found| third.matches(found)), "{one} {other} {third}");
+                assert_eq!(Authority::parse(last.as_bytes(), Scheme::Http).unwrap().as_str(), last);
+                for third in patterns.iter().filter(|third| is(third, last)) {
+                    let mut shared = theirs().filter(|found| is(one, found));
+                    assert!(shared.all(|found| is(third, found)), "{one} {other} {third}");
                 }
             }
         }

@@ -20,12 +20,24 @@ pub struct Asked<'a> {
     pub authority: &'a Authority<'a>,
     /// Its header.
     pub head: &'a Parts,
-    /// The certificate that its caller has shown.
+    /// Whose certificate its caller has shown.
     pub certificate: Option<&'a [u8]>,
     /// When it came.
     pub now: Timestamp,
     /// The method that it names instead of its own.
     pub acts_as: Option<&'a Method>,
+    /// Whether the hop that it came from is believed.
+    pub hop: Hop,
+}
+
+/// Whether a hop before this one is believed what it says it has found out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Hop {
+    /// It is.
+    #[default]
+    Believed,
+    /// Anybody may have sent that.
+    Doubted,
 }
 
 /// Where the key of a request is, as far as its header tells.
@@ -92,6 +104,18 @@ impl Route {
     /// The first key source that the request has, as far as its header tells.
     pub fn choose(&self, asked: &Asked<'_>) -> Result<Chosen, IdentifyError> {
         self.choose_from(0, asked)
+    }
+
+    /// The same for a request whose body says nothing of its key, and is no key by itself.
+    pub fn choose_in_header(&self, asked: &Asked<'_>) -> Result<Chosen, IdentifyError> {
+        for (index, source) in self.key.iter().enumerate() {
+            if let KeySource::Parts(parts) = source
+                && parts.presence(asked, self.path_pattern())? == Presence::Found
+            {
+                return Ok(Chosen::Key(index));
+            }
+        }
+        Ok(Chosen::Nothing)
     }
 
     fn choose_from(&self, first: usize, asked: &Asked<'_>) -> Result<Chosen, IdentifyError> {

@@ -39,8 +39,9 @@ pub struct Classes {
 ///
 /// Released is what says "not executed, try again" (408, 421, 425, 429, 503), what depends on
 /// the moment rather than on the request (401, 403, 407, 409), and every other failure of the
-/// server. A gateway's 502 or 504 speaks of a server behind it that may have done the work.
-const DEFAULTS: [(StatusRule, Class); 14] = {
+/// server. A gateway's 502 or 504 speaks of a server behind it that may have done the work, and so
+/// does 499: it has stopped listening.
+const DEFAULTS: [(StatusRule, Class); 15] = {
     use Class::{Hold, Keep, Release};
     use StatusRule::{All, Status};
     [
@@ -56,6 +57,7 @@ const DEFAULTS: [(StatusRule, Class); 14] = {
         (Status(421), Release),
         (Status(425), Release),
         (Status(429), Release),
+        (Status(499), Hold),
         (Status(502), Hold),
         (Status(504), Hold),
     ]
@@ -136,7 +138,7 @@ mod tests {
         for status in [401, 403, 407, 408, 409, 421, 425, 429, 500, 501, 503, 505, 599, 999] {
             assert_eq!(classes.classify(status), Class::Release, "{status}");
         }
-        for status in [502, 504] {
+        for status in [499, 502, 504] {
             assert_eq!(classes.classify(status), Class::Hold, "{status}");
         }
     }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::host::{HostPattern, Reach, host_of};
+use super::host::{HostPattern, Reach};
 use super::pattern::{PathPattern, Segment, cut};
 
 /// Which requests something is for: those that all of its conditions match.
@@ -31,8 +31,8 @@ pub struct Matcher {
     rules: Vec<Rule>,
     /// The rules without a host.
     everywhere: Tree,
-    /// The rules for one port of a host, by canonical authority.
-    authorities: Table<Tree>,
+    /// The rules for single ports of a host, by name and then by port.
+    ports: Table<Vec<(u16, Tree)>>,
     /// The rules for every port of a host, by name.
     names: Table<Tree>,
     /// The rules for all hosts below a name, by that name.
@@ -113,11 +113,11 @@ impl Matcher {
         &self.rules
     }
 
-    /// The index of the first rule that matches a request with this method, canonical authority
+    /// The index of the first rule that matches a request with this method, canonical host, port
     /// and path, which is as the request spells it, without the query.
-    pub fn find(&self, method: &Method, authority: &str, path: &str) -> Option<usize> {
+    pub fn find(&self, method: &Method, (host, port): (&str, u16), path: &str) -> Option<usize> {
         let mut best = self.everywhere.first(method, path, NONE);
-        for tree in self.trees(authority) {
+        for tree in self.trees(host, port) {
             best = tree.first(method, path, best);
         }
         (best != NONE).then_some(best)
@@ -138,16 +138,29 @@ impl Matcher {
     fn tree(&mut self, host: Option<&HostPattern>) -> &mut Tree {
         let Some(host) = host else { return &mut self.everywhere };
         match host.reach {
-            Reach::Port(_) => self.authorities.entry(&host.to_authority(), Tree::default),
+            Reach::Port(port) => {
+                let ports = self.ports.entry(&host.name, Vec::new);
+                let at = match search_port(ports, port) {
+                    Ok(at) => at,
+                    Err(at) => {
+                        ports.insert(at, (port, Tree::default()));
+                        at
+                    }
+                };
+                &mut ports[at].1
+            }
             Reach::Ports => self.names.entry(&host.name, Tree::default),
             Reach::Subdomains => self.domains.entry(&host.name, Tree::default),
         }
     }
 
-    /// The rules with a host that is the authority's.
-    fn trees(&self, authority: &str) -> impl Iterator<Item = &Tree> {
-        let host = host_of(authority);
-        let exact = [self.authorities.get(authority), self.names.get(host)];
+    /// The rules with this host.
+    fn trees(&self, host: &str, port: u16) -> impl Iterator<Item = &Tree> {
+        let at_port = self.ports.get(host).and_then(|ports| {
+            let at = search_port(ports, port).ok()?;
+            ports.get(at).map(|(_, tree)| tree)
+        });
+        let exact = [at_port, self.names.get(host)];
         // Nothing below a dot at the beginning is a subdomain.
         let dots = host.rmatch_indices('.').map(|(at, _)| at).take_while(|at| *at > 0);
         let domains = dots.map(|at| &host[at + 1..]);
@@ -155,6 +168,10 @@ impl Matcher {
         let domains = domains.take_while(|domain| domain.len() <= self.domains.longest());
         exact.into_iter().flatten().chain(domains.filter_map(|domain| self.domains.get(domain)))
     }
+}
+
+fn search_port(ports: &[(u16, Tree)], port: u16) -> Result<usize, usize> {
+    ports.binary_search_by_key(&port, |(own, _)| *own)
 }
 
 impl<T> Table<T> {
@@ -288,6 +305,7 @@ pub(super) mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::message::{Scheme, host_and_port};
 
     thread_local! {
         static VISITS: Cell<usize> = const { Cell::new(0) };
@@ -317,6 +335,11 @@ pub(super) mod tests {
         Matcher::new(rules.iter().map(|text| rule(text)).collect())
     }
 
+    /// The host and the port of a request over plain text.
+    fn plain(authority: &str) -> (&str, u16) {
+        host_and_port(authority, Scheme::Http)
+    }
+
     /// The same as [`Matcher::find`], one rule after the other.
     pub(in crate::policy) fn find_slowly(
         rules: &[Rule],
@@ -324,7 +347,7 @@ pub(super) mod tests {
     ) -> Option<usize> {
         rules.iter().position(|rule| {
             rule.methods.as_ref().is_none_or(|methods| methods.contains(method))
-                && rule.host.as_ref().is_none_or(|host| host.matches(authority))
+                && rule.host.as_ref().is_none_or(|host| host.matches(plain(authority)))
                 && rule.path.as_ref().is_none_or(|pattern| pattern.matches(path))
         })
     }
@@ -401,9 +424,9 @@ pub(super) mod tests {
             (&post, "", "//", Some(7)),
             (&Method::OPTIONS, "a", "*", None),
         ] {
-            assert_eq!(matcher.find(method, authority, path), expected, "{method} {path}");
+            assert_eq!(matcher.find(method, plain(authority), path), expected, "{method} {path}");
         }
-        assert_eq!(Matcher::default().find(&post, "a", "/"), None);
+        assert_eq!(Matcher::default().find(&post, plain("a"), "/"), None);
     }
 
     #[test]
@@ -433,7 +456,7 @@ pub(super) mod tests {
             let matcher = Matcher::new(rules);
             for (method, authority, path) in &requests {
                 let expected = find_slowly(matcher.rules(), (method, authority, path));
-                prop_assert_eq!(matcher.find(method, authority, path), expected);
+                prop_assert_eq!(matcher.find(method, plain(authority), path), expected);
             }
         }
     }
@@ -484,7 +507,7 @@ pub(super) mod tests {
     fn no_path_makes_a_search_visit_a_node_twice() {
         let visits = |matcher: &Matcher, path: &str| {
             VISITS.set(0);
-            assert_eq!(matcher.find(&Method::POST, "a", path), None);
+            assert_eq!(matcher.find(&Method::POST, plain("a"), path), None);
             VISITS.get()
         };
         let matcher = Matcher::new(bushy(10));
@@ -498,7 +521,7 @@ pub(super) mod tests {
         rules.insert(1, rule("- - /{*rest}"));
         let matcher = Matcher::new(rules);
         VISITS.set(0);
-        assert_eq!(matcher.find(&Method::POST, "a", &"/a".repeat(10)), Some(1));
+        assert_eq!(matcher.find(&Method::POST, plain("a"), &"/a".repeat(10)), Some(1));
         assert_eq!(VISITS.get(), 1 + 10 + 10, "only the first rule stands before it");
 
         let deep = |segment: fn(usize) -> String| (0..64).map(segment).collect::<String>();
@@ -517,8 +540,8 @@ pub(super) mod tests {
     fn a_host_of_many_labels_is_looked_up_no_deeper_than_the_rules_go() {
         let matcher = matcher(&["- *.a.example -", "- *.example -"]);
         let host = format!("{}a.example", "x.".repeat(10_000));
-        assert_eq!(matcher.find(&Method::POST, &host, "/"), Some(0));
-        assert_eq!(matcher.trees(&host).count(), 2);
-        assert_eq!(matcher.find(&Method::POST, &".".repeat(10_000), "/"), None);
+        assert_eq!(matcher.find(&Method::POST, plain(&host), "/"), Some(0));
+        assert_eq!(matcher.trees(&host, 80).count(), 2);
+        assert_eq!(matcher.find(&Method::POST, plain(&".".repeat(10_000)), "/"), None);
     }
 }

@@ -27,7 +27,7 @@ pub use caller::{CallerSource, CallerSourceError, Credential};
 pub use compare::{Authorities, Compared, HeaderRule, Treatment};
 pub use derivation::Rederived;
 pub use host::{HostError, HostPattern};
-pub use identify::{Asked, Chosen, Identified, IdentifyError, Unwatched, Watch};
+pub use identify::{Asked, Chosen, Hop, Identified, IdentifyError, Unwatched, Watch};
 pub use json::{Ignored, key_material, without};
 pub use keep::{Class, Classes, StatusRule, StatusRuleError};
 pub use matcher::{Matcher, Rule};
@@ -41,6 +41,8 @@ pub use token::{
 };
 pub use volatile::is_volatile;
 pub use witness::{Example, Shapes};
+
+use crate::message::Authority;
 
 /// What is done with every request.
 #[derive(Debug)]
@@ -70,8 +72,8 @@ impl Policy {
     }
 
     /// The route that a request takes.
-    pub fn route(&self, method: &Method, authority: &str, path: &str) -> &Arc<Route> {
-        self.at(self.matcher.find(method, authority, path))
+    pub fn route(&self, method: &Method, authority: &Authority<'_>, path: &str) -> &Arc<Route> {
+        self.at(self.matcher.find(method, authority.host_and_port(), path))
     }
 
     /// The route of this index, or what holds where no route matches.

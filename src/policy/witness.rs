@@ -26,6 +26,7 @@ use http::Method;
 
 use super::matcher::{Matcher, Rule};
 use super::pattern::{PathPattern, Segment};
+use crate::message::{Scheme, host_and_port};
 
 /// A segment that is no pattern's literal: those have no braces. Requests may have them.
 const FRESH: &str = "{}";
@@ -142,8 +143,9 @@ impl Matcher {
                         continue;
                     }
                     let found = examples((one, two), &shapes).find(|(authority, path)| {
-                        self.find(method, authority, path) == ours
-                            && other.find(method, authority, path) == theirs
+                        let host = host_and_port(authority, Scheme::Http);
+                        self.find(method, host, path) == ours
+                            && other.find(method, host, path) == theirs
                     });
                     if let Some((authority, path)) = found {
                         return Some(Example { method: method.clone(), authority, path });
@@ -245,7 +247,7 @@ mod tests {
         for path in ["/{}", "/a//{}/{}", "/"] {
             assert_eq!(path.parse::<Uri>().unwrap().path(), path);
         }
-        assert_eq!(Authority::parse(ANY_HOST.as_bytes()).unwrap().as_str(), ANY_HOST);
+        assert_eq!(Authority::parse(ANY_HOST.as_bytes(), Scheme::Http).unwrap().as_str(), ANY_HOST);
     }
 
     #[track_caller]

@@ -29,8 +29,8 @@ impl Proxy {
             return bad("methods are case-sensitive, and this one is known in upper case");
         }
         match parts.version {
-            Version::HTTP_10 | Version::HTTP_11 => Ok(()),
-            _ => bad("only HTTP/1.0 and HTTP/1.1 are supported"),
+            Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2 => Ok(()),
+            _ => bad("only HTTP/1.0, HTTP/1.1 and HTTP/2 are supported"),
         }
     }
 
@@ -61,7 +61,8 @@ impl Proxy {
 pub(super) fn admit_guarded(head: &Head<'_>) -> Result<(), Problem> {
     let Head { parts, fields, .. } = head;
     let bad = |detail: &'static str| Err(Problem::new(ProblemKind::BadRequest, detail));
-    if fields.has(Field::Upgrade) && names_upgrade(&parts.headers) {
+    let headers = &parts.headers;
+    if fields.has(Field::Upgrade) && names_upgrade(headers) && !asks_for_http_only(headers) {
         return bad("a guarded request cannot upgrade its connection");
     }
     if !parts.uri.path().starts_with('/') {
@@ -78,6 +79,25 @@ pub(super) fn names_upgrade(headers: &HeaderMap) -> bool {
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Whether all protocols that the request would change to are HTTP again, or HTTP inside TLS. It is
+/// answered as it has come then, as a server may do (RFC 9110, section 7.8): some clients ask for
+/// h2c with whatever request comes first on a connection.
+fn asks_for_http_only(headers: &HeaderMap) -> bool {
+    upgrades(headers).all(is_http)
+}
+
+/// The protocols that a request would change to.
+pub(super) fn upgrades(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::UPGRADE).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether a protocol is HTTP, or HTTP inside TLS.
+pub(super) fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.to_ascii_lowercase();
+    name.starts_with(b"h2") || name.starts_with(b"http") || name.starts_with(b"tls")
 }
 
 fn admit_coding(headers: &HeaderMap) -> Result<(), Problem> {

@@ -13,13 +13,16 @@ use super::ReplyBody;
 use super::body::Streamed;
 use super::capture::{Captured, capture};
 use super::framing::Framing;
+use super::grpc::{self, Ending};
 use super::pass::passed_on;
 use super::steering::Steering;
 use crate::clock::Clock;
 use crate::idempotency::{Answer, AnswerBuilder, Attempt, Broken, Failure, Unreachable};
-use crate::message::{Body, Field, Reservation, clean, scan};
+use crate::message::{Body, Field, Reservation, Style, clean, scan};
 use crate::policy::{Class, Route};
-use crate::upstream::{AnswerBody, NotSent, SendError, Upstream};
+use crate::server::Running;
+use crate::transport::TlsFault;
+use crate::upstream::{AnswerBody, Lost, NotSent, SendError, Upstream};
 
 /// One exchange with the upstream.
 pub(super) struct Exchange {
@@ -32,17 +35,23 @@ pub(super) struct Exchange {
 pub(super) struct Answering {
     pub(super) route: Arc<Route>,
     pub(super) goal: Goal,
+    /// What the answer's body consists of.
+    pub(super) style: Style,
     /// The memory that the request takes, and that its answer may take.
     pub(super) reservation: Reservation,
     /// Where an answer goes that is not kept.
     pub(super) stream: oneshot::Sender<Response<ReplyBody>>,
     pub(super) clock: Clock,
+    /// That it counts as begun by its connection.
+    pub(super) running: Running,
 }
 
 /// What an exchange is for.
 pub(super) enum Goal {
     /// Its answer is to be kept.
     Keep,
+    /// Its answer goes to the caller as it comes, and that there was one is kept.
+    Stream,
     /// Only what kind of answer it has is; the answer itself goes to the caller as it comes.
     Observe {
         /// That it has begun.
@@ -61,7 +70,7 @@ impl Exchange {
         }
         let response = match upstream.send(request).await {
             Ok(response) => response,
-            Err(error) => return without_answer(&error),
+            Err(error) => return without_answer(error),
         };
         let (mut parts, body) = response.into_parts();
         let Ok(framing) = Framing::of(&parts, &body) else {
@@ -69,7 +78,8 @@ impl Exchange {
         };
         let steering = Steering::of(&parts.headers);
         let response_bytes_max = answering.route.response_bytes_max;
-        let streams = framing == Framing::Close
+        let streams = matches!(answering.goal, Goal::Stream)
+            || framing == Framing::Close
             || is_stream(&parts)
             || body.size_hint().lower() > response_bytes_max as u64;
         if let Goal::Observe { .. } = answering.goal {
@@ -79,9 +89,10 @@ impl Exchange {
         if streams {
             return answering.stream(steering, parts, Bytes::new(), body);
         }
-        match capture(parts, body, response_bytes_max, &mut answering.reservation).await {
+        let Answering { style, reservation, .. } = &mut answering;
+        match capture(parts, body, *style, response_bytes_max, reservation).await {
             Ok(Captured::Whole(answer)) => answering.judge(steering, answer),
-            Ok(Captured::TooLarge(parts, first, rest)) => {
+            Ok(Captured::Partly(parts, first, rest)) => {
                 answering.stream(steering, parts, first, rest)
             }
             Err(_) => Attempt::Unknown(Broken::Incomplete),
@@ -92,7 +103,7 @@ impl Exchange {
 impl Answering {
     /// What a whole answer does to its key.
     fn judge(&self, steering: Steering, answer: Answer) -> Attempt {
-        match (steering, self.route.classes.classify(answer.status())) {
+        match (steering, self.class(&answer)) {
             (Steering::No, _) | (Steering::None, Class::Release) => Attempt::Discard(answer),
             (Steering::For(window), _) => Attempt::KeepFor(answer, window),
             (Steering::None, Class::Keep) => Attempt::Keep(answer),
@@ -100,13 +111,28 @@ impl Answering {
         }
     }
 
+    /// What kind of answer a whole one is: one of gRPC's by how the call has ended, and any other
+    /// by its status.
+    fn class(&self, answer: &Answer) -> Class {
+        let classes = &self.route.classes;
+        match self.style {
+            Style::Plain => classes.classify(answer.status()),
+            Style::Grpc => match grpc::ending(answer) {
+                Ending::Code(code) => classes.classify(code.http_status()),
+                Ending::Missing => Class::Hold,
+                Ending::Foreign => classes.classify(answer.status()),
+            },
+        }
+    }
+
     /// Hands an answer to the first caller as it comes.
     fn stream(self, steering: Steering, parts: Parts, first: Bytes, rest: AnswerBody) -> Attempt {
         let attempt = self.judge_streamed(steering, parts.status);
-        let linger = self.route.terms.linger;
-        let body = ReplyBody::Streamed(Box::new(Streamed::new(first, rest, linger)));
+        let Self { route, stream, running, .. } = self;
+        let streamed = Streamed::new(first, rest, route.terms.linger, running);
+        let body = ReplyBody::Streamed(Box::new(streamed));
         // A caller who has left drops it.
-        let _ = self.stream.send(Response::from_parts(parts, body));
+        let _ = stream.send(Response::from_parts(parts, body));
         attempt
     }
 
@@ -127,9 +153,15 @@ impl Answering {
         response: Response<AnswerBody>,
     ) -> Attempt {
         let status = response.status();
+        let mut seen = AnswerBuilder::new(status.as_u16());
+        // Of a call that goes on, the end is not known yet: it is taken for a good one.
+        let code = response.headers().get("grpc-status").map_or(&b"0"[..], HeaderValue::as_bytes);
+        if self.style == Style::Grpc && status == StatusCode::OK {
+            seen.line(b"grpc-status", code);
+        }
         let attempt = match streams {
             true => self.judge_streamed(steering, status),
-            false => self.judge(steering, AnswerBuilder::new(status.as_u16()).finish(b"")),
+            false => self.judge(steering, seen.finish(b"")),
         };
         let response = passed_on(response.map(ReplyBody::Passed));
         let _ = self.stream.send(response);
@@ -165,17 +197,17 @@ fn clean_answer(parts: &mut Parts, clock: &Clock) {
 }
 
 /// What it means that there is no answer.
-pub(super) fn failure(error: &SendError) -> Failure {
+pub(super) const fn failure(error: SendError) -> Failure {
     match error {
-        SendError::NotSent(reason) => Failure::Unreachable(unreachable(*reason)),
-        SendError::Unknown(error) => Failure::Broken(broken(error)),
+        SendError::NotSent(reason) => Failure::Unreachable(unreachable(reason)),
+        SendError::Unknown(lost) => Failure::Broken(broken(lost)),
     }
 }
 
-fn without_answer(error: &SendError) -> Attempt {
+const fn without_answer(error: SendError) -> Attempt {
     match error {
-        SendError::NotSent(reason) => Attempt::NotSent(unreachable(*reason)),
-        SendError::Unknown(error) => Attempt::Unknown(broken(error)),
+        SendError::NotSent(reason) => Attempt::NotSent(unreachable(reason)),
+        SendError::Unknown(lost) => Attempt::Unknown(broken(lost)),
     }
 }
 
@@ -185,9 +217,24 @@ const fn unreachable(reason: NotSent) -> Unreachable {
         NotSent::TimedOut => Unreachable::ConnectTimeout,
         NotSent::NoAddress => Unreachable::NoAddress,
         NotSent::Closed => Unreachable::Unsent,
+        NotSent::Tls(TlsFault::NotTrusted) => Unreachable::CertificateNotTrusted,
+        NotSent::Tls(TlsFault::WrongName) => Unreachable::CertificateOfAnother,
+        NotSent::Tls(TlsFault::Expired) => Unreachable::CertificateExpired,
+        NotSent::Tls(TlsFault::Invalid) => Unreachable::CertificateInvalid,
+        NotSent::Tls(TlsFault::ClientRefused) => Unreachable::CertificateRefused,
+        NotSent::Tls(TlsFault::Alerted) => Unreachable::TlsAlert,
+        NotSent::Tls(TlsFault::Failed) => Unreachable::TlsFailed,
+        NotSent::Tls(TlsFault::NotAgreed(_)) => Unreachable::ProtocolNotAgreed,
+        NotSent::NotHttp2 => Unreachable::NotHttp2,
+        NotSent::TurnedAway => Unreachable::TurnedAway,
+        NotSent::Full => Unreachable::ConnectionsFull,
+        NotSent::Host => Unreachable::UnsendableHost,
     }
 }
 
-fn broken(error: &hyper::Error) -> Broken {
-    if error.is_parse() { Broken::Malformed } else { Broken::Incomplete }
+const fn broken(lost: Lost) -> Broken {
+    match lost {
+        Lost::BrokenOff => Broken::Incomplete,
+        Lost::Malformed => Broken::Malformed,
+    }
 }

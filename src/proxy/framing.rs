@@ -1,7 +1,7 @@
-//! How an answer says where it ends (RFC 9112, section 6.3).
+//! How an answer says where it ends (RFC 9112, section 6.3; RFC 9113, section 8.1).
 
 use http::response::Parts;
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 use http_body::Body;
 
 /// How an answer says where it ends.
@@ -9,8 +9,8 @@ use http_body::Body;
 pub(super) enum Framing {
     /// By its length, or by having no body.
     Length,
-    /// By its last chunk.
-    Chunked,
+    /// By a mark of its own: a last chunk, or what HTTP/2 has for that.
+    Marked,
     /// By closing the connection: an end that can't be told from a cut.
     Close,
 }
@@ -31,11 +31,12 @@ impl Framing {
         let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
         match (codings.next(), codings.next()) {
             (None, _) if body.size_hint().exact().is_some() => Ok(Self::Length),
+            (None, _) if parts.version == Version::HTTP_2 => Ok(Self::Marked),
             (None, _) => Ok(Self::Close),
             (Some(coding), None)
                 if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") =>
             {
-                Ok(Self::Chunked)
+                Ok(Self::Marked)
             }
             (Some(_), _) => Err(Unframed),
         }

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
-use super::attempt::{Answering, Exchange, Goal};
 use super::reply::{About, Reply};
-use super::{Head, Proxy, outbound};
-use crate::idempotency::{Caller, Identity, Outcome};
+use super::run::Sending;
+use super::{Head, Proxy};
+use crate::idempotency::Caller;
 use crate::message::{
-    Body, Field, Fields, Problem, ProblemKind, Read, ReadError, Reservation, read,
+    Body, Field, Fields, Inbound, Problem, ProblemKind, ReadError, Reservation, Style, read,
 };
-use crate::policy::{Anonymous, Chosen, Identified, IdentifyError, Route, Watch};
+use crate::policy::{Anonymous, Asked, Chosen, Identified, IdentifyError, Route, Watch};
 use crate::telemetry::Unprotected;
+use crate::transport::Shown;
 
 /// Bodies over this size are hashed where they do not hold up other connections.
 const HASHED_INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -28,7 +27,7 @@ impl Proxy {
         &self,
         route: &Arc<Route>,
         head: Head<'_>,
-        body: Incoming,
+        body: Inbound,
     ) -> Result<Reply, Problem> {
         let authority = head.authority()?;
         let asked = head.asked(&authority, self.clock.now());
@@ -41,15 +40,19 @@ impl Proxy {
                 return self.pass_unprotected(head, body.into(), reason).await;
             }
         }
-        let chosen = route.choose(&asked).map_err(|error| malformed(&error))?;
+        let style = head.style();
+        let chosen = choose(route, &asked, style).map_err(|error| malformed(&error))?;
         if chosen == Chosen::Nothing {
             return self.without_key(route, head, body.into()).await;
         }
         let bytes_max = route.request_bytes_max;
-        let read = match read(body, bytes_max, &self.budget, &self.limits.pace).await {
+        let read = match read(body, style, bytes_max, &self.budget, &self.limits.pace).await {
             Ok(read) => read,
             Err(ReadError::TooLarge(rest)) => {
                 return Box::pin(self.oversize(route, chosen, head, (*rest).into())).await;
+            }
+            Err(ReadError::Streams(rest)) => {
+                return Box::pin(self.run_stream(route, chosen, head, *rest)).await;
             }
             Err(error) => return Err(unread(&error)),
         };
@@ -68,63 +71,48 @@ impl Proxy {
             }
             Err(error) => return Err(malformed(&error)),
         };
-        let about = About { key: identified.identity.key, caller: identified.caller };
+        let about = About::of(&identified, &head);
         if let Some(outcome) = self.engine.recall(&identified.identity, &route.terms) {
             return Ok(self.reply(about, outcome, None));
         }
         // Boxed, so that a replay does not carry the room for it about.
-        Ok(Box::pin(self.run(route, head, read, (identified.identity, about))).await)
+        Ok(Box::pin(self.run(route, head, Sending::Whole(read), (identified.identity, about)))
+            .await)
     }
 
-    async fn run(
+    /// Finds out who asks for what.
+    pub(super) async fn identify<'a>(
         &self,
         route: &Arc<Route>,
-        head: Head<'_>,
-        read: Read,
-        (identity, about): (Identity, About),
-    ) -> Reply {
-        let mut request = outbound::guarded(head, read.bytes, &self.upstream);
-        if let Some(name) = &route.forward_key
-            && let Ok(key) = identity.key.forwarded(&route.secret).parse()
-        {
-            request.headers_mut().insert(name, key);
+        chosen: Chosen,
+        head: Head<'a>,
+        bytes: &Bytes,
+    ) -> Result<(Head<'a>, Result<Option<Identified>, IdentifyError>), Problem> {
+        if bytes.len() > inline_bytes_max(route, chosen, head.fields) {
+            return self.identify_apart(route, chosen, head, bytes.clone()).await;
         }
-        let (stream, streamed) = oneshot::channel();
-        // Boxed, since starting a task moves what it is given several times.
-        let exchange = Box::new(Exchange {
-            upstream: self.upstream.clone(),
-            request,
-            answering: Answering {
-                route: Arc::clone(route),
-                goal: Goal::Keep,
-                reservation: read.reservation,
-                stream,
-                clock: self.clock.clone(),
-            },
-        });
-        let work = move || exchange.attempt();
-        let outcome = self.engine.run(identity, route.terms, work).await;
-        let streamed = match outcome {
-            Outcome::Streaming => streamed.await.ok(),
-            Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
-        };
-        self.reply(about, outcome, streamed)
+        let authority = head.authority()?;
+        let asked = head.asked(&authority, self.clock.now());
+        let identified = route.identify(chosen, &asked, bytes);
+        Ok((head, identified))
     }
 
     /// Finds out who asks for what in another thread, since hashing the body takes long.
-    pub(super) async fn identify_apart<'a>(
+    async fn identify_apart<'a>(
         &self,
         route: &Arc<Route>,
         chosen: Chosen,
         head: Head<'a>,
         bytes: Bytes,
     ) -> Result<(Head<'a>, Result<Option<Identified>, IdentifyError>), Problem> {
-        let Head { parts, fields, caller, acts_as } = head;
-        let (route, now) = (Arc::clone(route), self.clock.now());
+        let Head { parts, fields, caller, acts_as, hop } = head;
+        let (route, now, peer) = (Arc::clone(route), self.clock.now(), Arc::clone(&caller.peer));
         let mut room = Room(self.budget.reserve_none());
         let identify = move || {
-            let identified = super::authority_of(&parts).map(|authority| {
-                let asked = super::asked(&parts, &authority, now, acts_as.as_ref());
+            let identified = super::authority_of(&parts, &peer).map(|authority| {
+                let certificate = peer.certificate.as_ref().map(Shown::as_bytes);
+                let (head, acts_as) = (&parts, acts_as.as_ref());
+                let asked = Asked { authority: &authority, head, certificate, now, acts_as, hop };
                 route.identify_watched(chosen, &asked, &bytes, &mut room)
             });
             (identified, parts, acts_as)
@@ -133,11 +121,11 @@ impl Proxy {
         let (identified, parts, acts_as) = done.map_err(|_| {
             Problem::new(ProblemKind::Busy, "the body could not be hashed; try again later")
         })?;
-        Ok((Head { parts, fields, caller, acts_as }, identified?))
+        Ok((Head { parts, fields, caller, acts_as, hop }, identified?))
     }
 
     /// What becomes of a request that has no key.
-    async fn without_key(
+    pub(super) async fn without_key(
         &self,
         route: &Route,
         head: Head<'_>,
@@ -185,8 +173,21 @@ impl Proxy {
     }
 }
 
+/// Where the key of a request is. A gRPC call is guarded only by one in its header: no JSON is in
+/// its body, and a checksum would have to read what may be a stream.
+pub(super) fn choose(
+    route: &Route,
+    asked: &Asked<'_>,
+    style: Style,
+) -> Result<Chosen, IdentifyError> {
+    match style {
+        Style::Plain => route.choose(asked),
+        Style::Grpc => route.choose_in_header(asked),
+    }
+}
+
 /// How large a body may be to be identified at once.
-pub(super) fn inline_bytes_max(route: &Route, chosen: Chosen, fields: Fields) -> usize {
+fn inline_bytes_max(route: &Route, chosen: Chosen, fields: Fields) -> usize {
     match (route.looks_into(chosen), fields.has(Field::ContentEncoding)) {
         (false, false) => HASHED_INLINE_BYTES_MAX,
         (true, false) | (false, true) => PARSED_INLINE_BYTES_MAX,
@@ -227,7 +228,7 @@ fn nobody(route: &Route) -> Problem {
 
 pub(super) fn unread(error: &ReadError) -> Problem {
     match error {
-        ReadError::Broken | ReadError::TooLarge(_) => {
+        ReadError::Broken | ReadError::Streams(_) | ReadError::TooLarge(_) => {
             Problem::new(ProblemKind::BadRequest, "the body broke off, or is not well framed")
         }
         ReadError::OverBudget(_) => Problem::new(

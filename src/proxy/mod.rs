@@ -5,12 +5,16 @@ mod attempt;
 mod body;
 mod capture;
 mod framing;
+mod grpc;
 mod guard;
+mod hops;
 mod live;
 mod observe;
 mod outbound;
 mod pass;
 mod reply;
+mod run;
+mod shape;
 mod steering;
 mod tunnel;
 
@@ -18,21 +22,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-pub use self::body::{ReplyBody, Streamed};
+pub use self::body::{ReplyBody, Streamed, Trailed};
 pub use self::live::Live;
 use self::reply::Reply;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::Engine;
 use crate::message::{
-    Authority, Budget, Field, Fields, Pace, Problem, ProblemKind, overriding_method, scan,
+    Authority, Budget, Field, Fields, Inbound, Pace, Problem, ProblemKind, Scheme,
+    overriding_method, scan,
 };
-use crate::policy::{Asked, Mode, Policy, Route};
-use crate::server::Caller;
+use crate::policy::{Asked, Hop, Mode, Policy, Route};
+use crate::server::{Caller, Peer};
 use crate::telemetry::{AccessLog, Entry, Metrics};
+use crate::transport::{Networks, Shown};
 use crate::upstream::Upstream;
 
 /// Answers requests: guarded ones through the engine, others by passing them on.
@@ -46,6 +52,8 @@ pub struct Proxy {
     pub upstream: Upstream,
     /// What requests may be like.
     pub limits: ProxyLimits,
+    /// The hops that are believed when they say for whom they speak; none: all of them.
+    pub trusted: Networks,
     /// What all bodies together may take in memory.
     pub budget: Budget,
     /// Places for connections that have become something else than HTTP.
@@ -80,20 +88,29 @@ pub(crate) struct Head<'a> {
     caller: &'a Caller,
     /// The method that it asks for instead of its own.
     acts_as: Option<Method>,
+    /// Whether its peer is believed when it says for whom it speaks.
+    hop: Hop,
 }
 
 impl Proxy {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
         let started = self.clock.now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let logged = self.access_log.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
+        let hop = hops::judge(&caller.peer, &self.trusted);
+        let shaped = shape(&mut parts, &caller.peer, hop);
         let fields = scan(&parts.headers);
         let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
-        let head = Head { parts, fields, caller, acts_as };
-        let (route, reply) = self.handle(head, body).await;
+        let body = Inbound::new(body, parts.version);
+        let head = Head { parts, fields, caller, acts_as, hop };
+        let style = head.style();
+        let (route, reply) = match shaped {
+            Ok(()) => self.handle(head, body).await,
+            Err(problem) => ("", problem.into()),
+        };
         self.metrics.requests.increment(reply.handled);
-        if let Some(problem) = reply.problem {
+        if let Some(problem) = reply.problem() {
             self.metrics.refusals.increment(problem);
         }
         if let Some((method, uri)) = logged.filter(|_| self.access_log.wants(reply.handled)) {
@@ -102,37 +119,34 @@ impl Proxy {
                 route,
                 method: method.as_str(),
                 path: uri.path(),
-                status: reply.response.status().as_u16(),
+                status: reply.status().as_u16(),
                 handled: reply.handled,
                 key: reply.key.as_ref().map(|key| key.to_base64()).as_deref(),
-                problem: reply.problem.map(ProblemKind::name),
+                problem: reply.problem().map(ProblemKind::name),
                 would_be: reply.would_be,
                 duration: self.clock.now().since(started),
             });
         }
-        reply.response
+        reply.into_response(style)
     }
 
     /// Answers a request, and names the route that it took.
-    async fn handle(&self, head: Head<'_>, body: Incoming) -> (&str, Reply) {
+    async fn handle(&self, head: Head<'_>, body: Inbound) -> (&str, Reply) {
         if let Err(problem) = self.admit(&head) {
-            // Whatever follows on the connection may not be what it seems.
-            return ("", Reply::from(problem).and_close());
+            return ("", turned_away(problem, &head));
         }
         let route = match head.authority() {
             Ok(authority) => {
                 // Who asks for another method than its own is after the route of that.
                 let method = head.acts_as.as_ref().unwrap_or(&head.parts.method);
-                self.policy.route(method, authority.as_str(), head.parts.uri.path())
+                self.policy.route(method, &authority, head.parts.uri.path())
             }
             Err(problem) => return ("", problem.into()),
         };
         let mode = if guards(route, &head) { route.mode } else { Mode::Off };
         let handled = match (mode, admit::admit_guarded(&head)) {
             (Mode::Enforce, Ok(())) => self.guard(route, head, body).await,
-            (Mode::Enforce, Err(problem)) => {
-                return (&route.name, Reply::from(problem).and_close());
-            }
+            (Mode::Enforce, Err(problem)) => return (&route.name, turned_away(problem, &head)),
             (Mode::Observe, Ok(())) => Box::pin(self.observe(route, head, body)).await,
             (Mode::Observe, Err(problem)) => {
                 let passed = self.pass(head, body).await;
@@ -144,6 +158,32 @@ impl Proxy {
     }
 }
 
+/// Brings a request into the shape that all others look at: what it is taken for must not depend
+/// on the version that it came by, nor on what was said by whom nobody believes.
+fn shape(parts: &mut Parts, peer: &Peer, hop: Hop) -> Result<(), Problem> {
+    if hop == Hop::Doubted {
+        hops::forget(&mut parts.headers);
+    }
+    if peer.certificate.is_some() {
+        // Who has shown one does not speak for somebody else's.
+        parts.headers.remove("x-forwarded-client-cert");
+    }
+    if parts.version == Version::HTTP_2 {
+        shape::to_http1(parts, scheme(peer))
+            .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The refusal of a request that is not what it should be. In HTTP/1, what follows on the
+/// connection may not be what it seems; in HTTP/2, a stream never runs into another.
+fn turned_away(problem: Problem, head: &Head<'_>) -> Reply {
+    match head.parts.version {
+        Version::HTTP_2 => Reply::from(problem),
+        _ => Reply::from(problem).and_close(),
+    }
+}
+
 /// Whether a request is guarded: by its method, or since it asks for another.
 fn guards(route: &Route, head: &Head<'_>) -> bool {
     route.guards(&head.parts.method) || head.acts_as.is_some()
@@ -152,12 +192,14 @@ fn guards(route: &Route, head: &Head<'_>) -> bool {
 impl Head<'_> {
     /// The host that the request is for, in one spelling.
     fn authority(&self) -> Result<Authority<'_>, Problem> {
-        authority_of(&self.parts)
+        authority_of(&self.parts, &self.caller.peer)
     }
 
     /// What the request asks for.
     fn asked<'a>(&'a self, authority: &'a Authority<'a>, now: Timestamp) -> Asked<'a> {
-        asked(&self.parts, authority, now, self.acts_as.as_ref())
+        let certificate = self.caller.peer.certificate.as_ref().map(Shown::as_bytes);
+        let (head, acts_as) = (&self.parts, self.acts_as.as_ref());
+        Asked { authority, head, certificate, now, acts_as, hop: self.hop }
     }
 
     /// The same header once more, without what can be there only once.
@@ -167,21 +209,16 @@ impl Head<'_> {
         again.uri = self.parts.uri.clone();
         again.version = self.parts.version;
         again.headers = self.parts.headers.clone();
-        let acts_as = self.acts_as.clone();
-        Head { parts: again, fields: self.fields, caller: self.caller, acts_as }
+        Head { parts: again, acts_as: self.acts_as.clone(), ..*self }
     }
 }
 
-fn authority_of(parts: &Parts) -> Result<Authority<'_>, Problem> {
-    Authority::of(&parts.uri, &parts.headers, parts.version)
-        .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))
+/// What the connection of a peer is; what its requests say of that does not count.
+fn scheme(peer: &Peer) -> Scheme {
+    if peer.is_secure { Scheme::Https } else { Scheme::Http }
 }
 
-fn asked<'a>(
-    parts: &'a Parts,
-    authority: &'a Authority<'a>,
-    now: Timestamp,
-    acts_as: Option<&'a Method>,
-) -> Asked<'a> {
-    Asked { authority, head: parts, certificate: None, now, acts_as }
+fn authority_of<'a>(parts: &'a Parts, peer: &Peer) -> Result<Authority<'a>, Problem> {
+    Authority::of(&parts.uri, &parts.headers, parts.version, scheme(peer))
+        .map_err(|error| Problem::new(ProblemKind::BadRequest, error.to_string()))
 }

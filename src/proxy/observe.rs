@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::admit::admit_guarded;
 use super::attempt::{Answering, Exchange, Goal};
-use super::guard::{inline_bytes_max, malformed};
+use super::guard::{choose, malformed};
 use super::reply::{Reply, failed, refused};
 use super::{Head, Proxy, outbound};
 use crate::idempotency::{
-    Broken, Caller, Failure, Identity, Outcome, Provenance, RecordKey, Refusal, Terms,
+    Broken, Caller, Failure, Identity, Limit, Outcome, Provenance, RecordKey, Refusal, Terms,
 };
-use crate::message::{Body, Problem, ProblemKind, Read, ReadError, read};
+use crate::message::{Body, Inbound, Problem, ProblemKind, Read, ReadError, read};
 use crate::policy::{Anonymous, Chosen, IdentifyError, Route};
 use crate::telemetry::{Handled, Label as _};
 
@@ -45,7 +44,7 @@ impl Proxy {
         &self,
         route: &Arc<Route>,
         head: Head<'_>,
-        body: Incoming,
+        body: Inbound,
     ) -> Result<Reply, Problem> {
         if let Err(problem) = admit_guarded(&head) {
             let reply = self.pass(head, body).await?;
@@ -56,12 +55,15 @@ impl Proxy {
             Seen::Decided(would_be) => return self.forward(would_be, head, body.into()).await,
             Seen::Keyed(chosen) => chosen,
         };
-        let bytes_max = route.request_bytes_max;
-        let read = match read(body, bytes_max, &self.budget, &self.limits.pace).await {
+        let (style, bytes_max) = (head.style(), route.request_bytes_max);
+        let read = match read(body, style, bytes_max, &self.budget, &self.limits.pace).await {
             Ok(read) => read,
             Err(ReadError::Broken) => return Err(super::guard::unread(&ReadError::Broken)),
             Err(ReadError::TooLarge(rest)) => {
                 return self.forward(oversize(route, chosen), head, (*rest).into()).await;
+            }
+            Err(ReadError::Streams(rest)) => {
+                return self.forward(WouldBe::Forwarded, head, (*rest).into()).await;
             }
             Err(ReadError::OverBudget(rest)) => {
                 let would_be = WouldBe::Refused(ProblemKind::Busy, None);
@@ -72,15 +74,7 @@ impl Proxy {
                 return self.forward(would_be, head, (*rest).into()).await;
             }
         };
-        let (head, identified) = if read.bytes.len() <= inline_bytes_max(route, chosen, head.fields)
-        {
-            let authority = head.authority()?;
-            let asked = head.asked(&authority, self.clock.now());
-            let identified = route.identify(chosen, &asked, &read.bytes);
-            (head, identified)
-        } else {
-            self.identify_apart(route, chosen, head, read.bytes.clone()).await?
-        };
+        let (head, identified) = self.identify(route, chosen, head, &read.bytes).await?;
         let would_be = match identified {
             Ok(Some(found)) => return self.shadow(route, head, read, found.identity).await,
             Ok(None) => keyless(route),
@@ -100,11 +94,13 @@ impl Proxy {
                 Seen::Decided(WouldBe::Refused(ProblemKind::CallerMissing, None))
             }
             Anonymous::Pass if is_anonymous() => Seen::Decided(WouldBe::Forwarded),
-            Anonymous::Share | Anonymous::Refuse | Anonymous::Pass => match route.choose(&asked) {
-                Err(_) => Seen::Decided(WouldBe::Refused(ProblemKind::KeyMalformed, None)),
-                Ok(Chosen::Nothing) => Seen::Decided(keyless(route)),
-                Ok(chosen) => Seen::Keyed(chosen),
-            },
+            Anonymous::Share | Anonymous::Refuse | Anonymous::Pass => {
+                match choose(route, &asked, head.style()) {
+                    Err(_) => Seen::Decided(WouldBe::Refused(ProblemKind::KeyMalformed, None)),
+                    Ok(Chosen::Nothing) => Seen::Decided(keyless(route)),
+                    Ok(chosen) => Seen::Keyed(chosen),
+                }
+            }
         })
     }
 
@@ -126,6 +122,10 @@ impl Proxy {
         if let Some(found) = recall(&identity).or_else(|| recall(&noted)) {
             return self.forward(would_be(&found, identity.key), head, bytes.into()).await;
         }
+        let Some(running) = head.caller.load.begin() else {
+            let refused = Outcome::Refused(Refusal::Busy(Limit::FlightsPerConnection));
+            return self.forward(would_be(&refused, identity.key), head, bytes.into()).await;
+        };
         let (stream, streamed) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
         // The body takes its room whoever sends it: the exchange, or this one.
@@ -136,9 +136,11 @@ impl Proxy {
             answering: Answering {
                 route: Arc::clone(route),
                 goal: Goal::Observe { begun: Arc::clone(&begun), _room: Arc::clone(&room) },
+                style: head.style(),
                 reservation: self.budget.reserve_none(),
                 stream,
                 clock: self.clock.clone(),
+                running,
             },
         });
         let work = move || exchange.attempt();

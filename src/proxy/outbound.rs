@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use http_body::Body as _;
 
-use super::Head;
-use crate::message::{Body, Field, clean, scan};
+use super::shape::origin_form;
+use super::{Head, scheme};
+use crate::message::{Body, Field, accepts_trailers, clean, scan};
 use crate::server::Interim;
-use crate::upstream::Upstream;
+use crate::upstream::{Protocol, Upstream};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -38,20 +38,25 @@ pub(super) fn guarded(head: Head<'_>, body: Bytes, upstream: &Upstream) -> Reque
     // The answer may be replayed to a caller who accepts another coding.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    listening(Request::from_parts(parts, body.into()), interim)
+    listening(Request::from_parts(parts, body.into()), interim, upstream)
 }
 
 /// A request that is passed on as it arrives.
 pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request<Body> {
     let fields = head.fields;
     let interim = interim(&head);
+    // What HTTP/2 marks the end of has a length that nobody knows before.
+    let is_open = fields.has(Field::TransferEncoding)
+        || (head.parts.version == Version::HTTP_2 && body.size_hint().exact().is_none());
     let mut parts = cleaned(head, upstream);
-    if fields.has(Field::TransferEncoding) && matches!(body, Body::Empty) {
+    if is_open && matches!(body, Body::Empty) {
         // It was read, and came to nothing.
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-    } else if fields.has(Field::TransferEncoding) {
-        // It was admitted, so this is what it said. Some methods would lose their body otherwise.
-        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if is_open {
+        // Some methods would lose their body otherwise.
+        if upstream.protocol() == Protocol::Http1 {
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     } else if fields.has(Field::ContentLength)
         && let Some(length) = body.size_hint().exact()
     {
@@ -61,26 +66,31 @@ pub(super) fn passed(head: Head<'_>, body: Body, upstream: &Upstream) -> Request
     if fields.has(Field::Expect) {
         parts.headers.remove(header::EXPECT);
     }
-    listening(Request::from_parts(parts, body), interim)
+    listening(Request::from_parts(parts, body), interim, upstream)
 }
 
-/// How interim answers reach the caller; HTTP/1.0 has none (RFC 9110, section 15.2).
+/// How interim answers reach the caller; HTTP/1.0 has none (RFC 9110, section 15.2), and hyper
+/// sends none over HTTP/2.
 fn interim(head: &Head<'_>) -> Option<Interim> {
     (head.parts.version == Version::HTTP_11).then(|| head.caller.interim.clone())
 }
 
 /// Lets interim answers go on to the caller: they are not part of what is kept. `100 Continue` is
 /// ours to say, and `101` ends the exchange.
-fn listening(mut request: Request<Body>, interim: Option<Interim>) -> Request<Body> {
+fn listening(
+    mut request: Request<Body>,
+    interim: Option<Interim>,
+    upstream: &Upstream,
+) -> Request<Body> {
     if let Some(interim) = interim {
-        hyper::ext::on_informational(&mut request, move |answer| {
-            if answer.status() != StatusCode::CONTINUE {
-                let mut headers = answer.headers().clone();
+        upstream.on_interim(&mut request, move |status, headers| {
+            if status != StatusCode::CONTINUE {
+                let mut headers = headers.clone();
                 let fields = scan(&headers);
                 clean(&mut headers, fields);
                 // It has no body (RFC 9110, section 15.2).
                 headers.remove(header::CONTENT_LENGTH);
-                interim.send(answer.status(), &headers);
+                interim.send(status, &headers);
             }
         });
     }
@@ -89,9 +99,16 @@ fn listening(mut request: Request<Body>, interim: Option<Interim>) -> Request<Bo
 
 /// What every request loses and gets.
 fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
-    let Head { mut parts, fields, caller, acts_as: _ } = head;
+    let Head { mut parts, fields, caller, acts_as: _, hop: _ } = head;
     let headers = &mut parts.headers;
+    let accepts_trailers = accepts_trailers(headers, fields);
     clean(headers, fields);
+    if accepts_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        if upstream.protocol() == Protocol::Http1 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
     if !fields.has(Field::Host) {
         let host = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -99,10 +116,10 @@ fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
         };
         headers.insert(header::HOST, host.unwrap_or_else(|| upstream.authority().clone()));
     }
-    let version = if parts.version == Version::HTTP_10 { "1.0 oncegate" } else { "1.1 oncegate" };
-    append(headers, header::VIA, &HeaderValue::from_static(version));
+    append(headers, header::VIA, &HeaderValue::from_static(received(parts.version)));
     append(headers, X_FORWARDED_FOR, &caller.peer.forwarded_for);
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static("http"));
+    let scheme = scheme(&caller.peer).name();
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static(scheme));
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()
     {
@@ -114,6 +131,15 @@ fn cleaned(head: Head<'_>, upstream: &Upstream) -> Parts {
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     parts
+}
+
+/// What a request came by and to whom, as `Via` has it (RFC 9110, section 7.6.3).
+fn received(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0 oncegate",
+        Version::HTTP_2 => "2.0 oncegate",
+        _ => "1.1 oncegate",
+    }
 }
 
 /// Adds a value to the end of a list: to its last line, since some read only the first.
@@ -131,9 +157,4 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
         HeaderValue::from_maybe_shared(Bytes::from(joined)).unwrap_or_else(|_| value.clone())
     };
     headers.insert(name, value);
-}
-
-fn origin_form(uri: &Uri) -> Uri {
-    let target = uri.path_and_query().cloned();
-    Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }

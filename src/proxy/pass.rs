@@ -3,19 +3,18 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::attempt::failure;
 use super::framing::Framing;
 use super::reply::{Reply, failed};
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
-use crate::message::{Body, Field, Problem, ProblemKind, clean, scan};
+use crate::message::{Body, Field, Inbound, Problem, ProblemKind, clean, scan};
 use crate::telemetry::Handled;
 
 impl Proxy {
     /// Passes a request on that is not guarded.
-    pub(super) async fn pass(&self, head: Head<'_>, body: Incoming) -> Result<Reply, Problem> {
+    pub(super) async fn pass(&self, head: Head<'_>, body: Inbound) -> Result<Reply, Problem> {
         head.authority()?;
         if head.fields.has(Field::Upgrade) && Self::may_tunnel(&head) {
             return self.tunnel(head, body).await;
@@ -49,7 +48,7 @@ impl Proxy {
         };
         match response {
             None => Err(failed(Failure::TimedOut)),
-            Some(Err(error)) => Err(failed(failure(&error))),
+            Some(Err(error)) => Err(failed(failure(error))),
             Some(Ok(response)) => passed(response.map(ReplyBody::Passed)),
         }
     }

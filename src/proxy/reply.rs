@@ -1,12 +1,15 @@
 //! What a caller gets: outcomes and problems as answers.
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
-use super::{Proxy, ReplyBody};
+use super::body::Trailed;
+use super::{Head, Proxy, ReplyBody};
 use crate::idempotency::{
-    Answer, Broken, Caller, Failure, Limit, Outcome, Provenance, RecordKey, Refusal, Unreachable,
+    Answer, Broken, Caller, Failure, Limit, Line, Outcome, Provenance, RecordKey, Refusal,
+    Unreachable,
 };
-use crate::message::{Problem, ProblemKind};
+use crate::message::{Problem, ProblemKind, Style};
+use crate::policy::Identified;
 use crate::telemetry::Handled;
 
 const DUPLICATE_KEY: HeaderName = HeaderName::from_static("duplicate-key");
@@ -15,10 +18,11 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 
 /// An answer, and what is counted and logged of it.
 pub(super) struct Reply {
+    /// The answer; if there is a problem, what it says besides that.
     pub(super) response: Response<ReplyBody>,
     pub(super) handled: Handled,
     pub(super) key: Option<RecordKey>,
-    pub(super) problem: Option<ProblemKind>,
+    pub(super) problem: Option<Box<Problem>>,
     /// What would have become of the request, if it was only observed.
     pub(super) would_be: Option<&'static str>,
 }
@@ -28,9 +32,16 @@ pub(super) struct Reply {
 pub(super) struct About {
     pub(super) key: RecordKey,
     pub(super) caller: Caller,
+    /// The version in which it is asked for.
+    pub(super) version: Version,
 }
 
 impl About {
+    pub(super) fn of(identified: &Identified, head: &Head<'_>) -> Self {
+        let (key, version) = (identified.identity.key, head.parts.version);
+        Self { key, caller: identified.caller, version }
+    }
+
     fn duplicate_key(&self) -> HeaderValue {
         // Base64 is visible ASCII.
         HeaderValue::try_from(self.key.to_base64()).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -55,10 +66,26 @@ impl Reply {
         self
     }
 
-    fn problem(problem: Problem, handled: Handled, key: Option<RecordKey>) -> Self {
-        let kind = problem.kind();
-        let response = problem.into_response().map(ReplyBody::Full);
-        Self { response, handled, key, problem: Some(kind), would_be: None }
+    /// The problem that it tells of, if any.
+    pub(super) fn problem(&self) -> Option<ProblemKind> {
+        self.problem.as_ref().map(|problem| problem.kind())
+    }
+
+    /// The status that it has, or would have if its caller did not speak gRPC.
+    pub(super) fn status(&self) -> StatusCode {
+        self.problem().map_or(self.response.status(), ProblemKind::status)
+    }
+
+    /// The answer as its caller understands it.
+    pub(super) fn into_response(self, style: Style) -> Response<ReplyBody> {
+        let Some(problem) = self.problem else { return self.response };
+        let response = match style {
+            Style::Plain => problem.into_response(),
+            Style::Grpc => problem.into_grpc_response(),
+        };
+        let mut response = response.map(ReplyBody::Full);
+        response.headers_mut().extend(self.response.into_parts().0.headers);
+        response
     }
 }
 
@@ -86,7 +113,8 @@ impl From<Problem> for Reply {
             | ProblemKind::TargetTooLong
             | ProblemKind::TooLarge => Handled::Refused,
         };
-        Self::problem(problem, handled, None)
+        let response = Response::new(ReplyBody::empty());
+        Self { problem: Some(Box::new(problem)), ..Self::without_key(response, handled) }
     }
 }
 
@@ -131,7 +159,7 @@ fn answered(
     provenance: Provenance,
     age: u64,
 ) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::Full(answer.body()));
+    let mut response = Response::new(body_of(answer, about.version));
     *response.status_mut() =
         StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let lines = answer.lines();
@@ -139,13 +167,7 @@ fn answered(
     headers.reserve(lines.len() + 5);
     let is_repeat = provenance != Provenance::Executed;
     let hides_cookies = is_repeat && about.caller == Caller::Anonymous;
-    for line in lines {
-        // They were names and values when the upstream sent them.
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(&line.name), HeaderValue::from_maybe_shared(line.value))
-        else {
-            continue;
-        };
+    for (name, value) in lines.filter_map(field) {
         // Nobody knows whether this is who the cookie was made for.
         if !(hides_cookies && name == header::SET_COOKIE) {
             headers.append(name, value);
@@ -160,46 +182,113 @@ fn answered(
     response
 }
 
+/// The body of an answer, with its trailers where they can be told.
+///
+/// Over HTTP/1 they can't: its answers have a length, so that nothing follows them.
+fn body_of(answer: &Answer, version: Version) -> ReplyBody {
+    if version != Version::HTTP_2 || !answer.has_trailers() {
+        return ReplyBody::Full(answer.body());
+    }
+    let mut trailers = HeaderMap::with_capacity(answer.trailers().len());
+    for (name, value) in answer.trailers().filter_map(field) {
+        trailers.append(name, value);
+    }
+    ReplyBody::Trailed(Box::new(Trailed::new(answer.body(), trailers)))
+}
+
+/// A line as a header field: it was one when the upstream sent it.
+fn field(line: Line) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(&line.name).ok()?;
+    Some((name, HeaderValue::from_maybe_shared(line.value).ok()?))
+}
+
 /// What is told when there is no answer.
 pub(super) fn failed(failure: Failure) -> Problem {
     use ProblemKind::{UpstreamBroken, UpstreamTimeout, UpstreamUnreachable};
-    let (kind, detail, cause) = match failure {
-        Failure::Unreachable(Unreachable::Refused) => {
-            (UpstreamUnreachable, "the upstream refuses connections", "connection_refused")
+    let (kind, (detail, cause)) = match failure {
+        // It fares no better the next time.
+        Failure::Unreachable(Unreachable::UnsendableHost) => {
+            (ProblemKind::BadRequest, unreachable(Unreachable::UnsendableHost))
         }
-        Failure::Unreachable(Unreachable::ConnectTimeout) => {
-            (UpstreamUnreachable, "the upstream did not accept in time", "connection_timeout")
+        Failure::Unreachable(reason) => (UpstreamUnreachable, unreachable(reason)),
+        Failure::Broken(reason) => (UpstreamBroken, broken(reason)),
+        Failure::TimedOut => (
+            UpstreamTimeout,
+            (
+                "the upstream has not answered in time; the request may still be executed",
+                "http_response_timeout",
+            ),
+        ),
+    };
+    Problem::new(kind, detail).cause(cause)
+}
+
+/// Why a request was not sent, and the error of RFC 9209 that it is.
+const fn unreachable(reason: Unreachable) -> (&'static str, &'static str) {
+    match reason {
+        Unreachable::Refused => ("the upstream refuses connections", "connection_refused"),
+        Unreachable::ConnectTimeout => {
+            ("the upstream did not accept in time", "connection_timeout")
         }
-        Failure::Unreachable(Unreachable::NoAddress) => {
-            (UpstreamUnreachable, "the upstream's name has no address", "dns_error")
+        Unreachable::NoAddress => ("the upstream's name has no address", "dns_error"),
+        Unreachable::Unsent => ("the upstream closed unused connections", "connection_terminated"),
+        Unreachable::CertificateNotTrusted => {
+            ("nobody who is trusted has signed the upstream's certificate", "tls_certificate_error")
         }
-        Failure::Unreachable(Unreachable::Unsent) => {
-            (UpstreamUnreachable, "the upstream closed unused connections", "connection_terminated")
+        Unreachable::CertificateOfAnother => {
+            ("the upstream's certificate is made out for another name", "tls_certificate_error")
         }
-        Failure::Broken(Broken::Incomplete) => (
-            UpstreamBroken,
+        Unreachable::CertificateExpired => {
+            ("the upstream's certificate has expired, or is not valid yet", "tls_certificate_error")
+        }
+        Unreachable::CertificateInvalid => {
+            ("the upstream's certificate is not valid", "tls_certificate_error")
+        }
+        Unreachable::CertificateRefused => (
+            "the upstream does not accept the certificate that this proxy has shown, or needs one",
+            "tls_alert_received",
+        ),
+        Unreachable::TlsAlert => {
+            ("the upstream has ended the TLS handshake with an alert", "tls_alert_received")
+        }
+        Unreachable::TlsFailed => {
+            ("the TLS handshake with the upstream has failed", "tls_protocol_error")
+        }
+        Unreachable::ProtocolNotAgreed => (
+            "the upstream does not speak the version of HTTP over TLS that it should",
+            "tls_protocol_error",
+        ),
+        Unreachable::NotHttp2 => ("the upstream does not speak HTTP/2", "http_protocol_error"),
+        Unreachable::TurnedAway => {
+            ("the upstream has turned the request away unseen", "destination_unavailable")
+        }
+        Unreachable::ConnectionsFull => {
+            ("all connections to the upstream are full of requests", "connection_limit_reached")
+        }
+        Unreachable::UnsendableHost => {
+            ("the Host field is none that can be sent on by HTTP/2", "http_request_error")
+        }
+    }
+}
+
+/// Why it is not known what became of a request, and the error of RFC 9209 that it is.
+const fn broken(reason: Broken) -> (&'static str, &'static str) {
+    match reason {
+        Broken::Incomplete => (
             "the upstream broke off before its answer had come whole; \
              whether the request was executed is not known",
             "http_response_incomplete",
         ),
-        Failure::Broken(Broken::Malformed) => (
-            UpstreamBroken,
+        Broken::Malformed => (
             "the upstream's answer is not valid HTTP; \
              whether the request was executed is not known",
             "http_protocol_error",
         ),
-        Failure::Broken(Broken::Abandoned) => (
-            UpstreamBroken,
+        Broken::Abandoned => (
             "the work was abandoned; whether the request was executed is not known",
             "proxy_internal_error",
         ),
-        Failure::TimedOut => (
-            UpstreamTimeout,
-            "the upstream has not answered in time; the request may still be executed",
-            "http_response_timeout",
-        ),
-    };
-    Problem::new(kind, detail).cause(cause)
+    }
 }
 
 pub(super) fn refused(refusal: Refusal) -> Problem {
@@ -234,6 +323,9 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
 const fn busy(limit: Limit) -> &'static str {
     match limit {
         Limit::Flights => "too many operations are running; try again later",
+        Limit::FlightsPerConnection => {
+            "too many operations that this connection has begun are running; try again later"
+        }
         Limit::Waiters => "too many requests wait for others; try again later",
         Limit::WaitersPerKey => "too many requests wait for this key; try again later",
         Limit::Bytes => "too many bytes of bodies are held in memory; try again later",

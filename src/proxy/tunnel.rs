@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::admit::names_upgrade;
+use super::admit::{is_http, names_upgrade, upgrades};
 use super::attempt::failure;
 use super::pass::{passed, unasked};
 use super::reply::{Reply, failed};
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
-use crate::message::{Body, Problem, ProblemKind, clean, scan};
+use crate::message::{Body, Inbound, Problem, ProblemKind, clean, scan};
 use crate::telemetry::Handled;
 
 impl Proxy {
@@ -22,24 +21,14 @@ impl Proxy {
     /// Never HTTP again: inside such a tunnel, requests would reach the upstream unguarded.
     pub(super) fn may_tunnel(head: &Head<'_>) -> bool {
         let headers = &head.parts.headers;
-        let is_http = |protocol: &[u8]| {
-            let name = protocol.trim_ascii().to_ascii_lowercase();
-            name.starts_with(b"h2") || name.starts_with(b"http") || name.starts_with(b"tls")
-        };
-        let mut protocols = headers
-            .get_all(header::UPGRADE)
-            .iter()
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        head.parts.version == Version::HTTP_11 && names_upgrade(headers) && !protocols.any(is_http)
+        head.parts.version == Version::HTTP_11
+            && names_upgrade(headers)
+            && !upgrades(headers).any(is_http)
     }
 
     /// Passes a request on over a connection of its own, and joins both connections if the
     /// upstream switches. No byte goes either way before that.
-    pub(super) async fn tunnel(
-        &self,
-        mut head: Head<'_>,
-        body: Incoming,
-    ) -> Result<Reply, Problem> {
+    pub(super) async fn tunnel(&self, mut head: Head<'_>, body: Inbound) -> Result<Reply, Problem> {
         let Ok(place) = Arc::clone(&self.tunnels).try_acquire_owned() else {
             let detail = "too many connections are tunnels; try again later";
             return Err(Problem::new(ProblemKind::Busy, detail));
@@ -51,7 +40,7 @@ impl Proxy {
         let sent = self.upstream.send_alone(request);
         let mut response = match tokio::time::timeout(self.limits.pass_timeout, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(failure(&error))),
+            Ok(Err(error)) => return Err(failed(failure(error))),
             Err(_) => return Err(failed(Failure::TimedOut)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -82,7 +71,8 @@ impl Proxy {
 
 fn ask(request: &mut Request<Body>, protocol: Option<HeaderValue>) {
     let headers = request.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    let options = if headers.contains_key(header::TE) { "te, upgrade" } else { "upgrade" };
+    headers.insert(header::CONNECTION, HeaderValue::from_static(options));
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
     }

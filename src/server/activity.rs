@@ -16,6 +16,9 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// How many ticks lie between two looks whether the peer of a served request is gone.
 const PROBE_TICKS: u32 = 2;
 
+/// How long a peer that was told to go, and has nothing to wait for, may be silent.
+const SILENT_MAX: Duration = Duration::from_secs(2);
+
 /// The connections of one worker, and its clock.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
@@ -29,6 +32,13 @@ pub(super) struct Activity {
     now: Arc<AtomicU32>,
     phase: AtomicU8,
     since: AtomicU32,
+    /// How many requests are served, and whether there may be several at a time.
+    serving: AtomicU32,
+    is_multiplexed: AtomicBool,
+    /// When the peer of a connection with several requests was last heard of.
+    heard: AtomicU32,
+    /// When it was told to finish; 0 when it was not.
+    finishing_since: AtomicU32,
     /// When the peer last took something while more is to be written; 0 when nothing is.
     stalled_since: AtomicU32,
     /// Whether the socket is to be asked if the peer is gone.
@@ -74,6 +84,10 @@ impl Connections {
             now: Arc::clone(&self.now),
             phase: AtomicU8::new(HEAD),
             since: AtomicU32::new(now),
+            serving: AtomicU32::new(0),
+            is_multiplexed: AtomicBool::new(false),
+            heard: AtomicU32::new(now),
+            finishing_since: AtomicU32::new(0),
             stalled_since: AtomicU32::new(0),
             probe: AtomicBool::new(false),
             request: AtomicU32::new(0),
@@ -91,8 +105,8 @@ impl Connections {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections().retain(|connection| {
             let Some(activity) = connection.upgrade() else { return false };
-            if activity.is_overdue(now, limits) {
-                activity.tell(Order::Close);
+            if let Some(order) = activity.overdue(now, limits) {
+                activity.tell(order);
             } else if activity.is_due_for_probe(now) {
                 activity.probe.store(true, Ordering::Relaxed);
                 activity.tell(Order::Probe);
@@ -117,9 +131,16 @@ impl Connections {
 }
 
 impl Activity {
+    /// Several requests may be served at a time, and bytes may come that belong to none.
+    pub(super) fn multiplexes(&self) {
+        self.is_multiplexed.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes have come.
     pub(super) fn received(&self) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
+        if self.is_multiplexed.load(Ordering::Relaxed) {
+            self.heard.store(self.now(), Ordering::Relaxed);
+        } else if self.phase.load(Ordering::Relaxed) == IDLE {
             self.enter(HEAD);
         }
     }
@@ -131,7 +152,9 @@ impl Activity {
         if (before == 0) != (since == 0) {
             self.stalled_since.store(since, Ordering::Relaxed);
         }
-        if self.phase.load(Ordering::Relaxed) == IDLE {
+        // Over HTTP/2, more than answers is written: only those fill the room that there is.
+        let is_answer = before != 0 || stalled || !self.is_multiplexed.load(Ordering::Relaxed);
+        if is_answer && self.phase.load(Ordering::Relaxed) == IDLE {
             // What is left of an answer is still on its way.
             self.since.store(self.now(), Ordering::Relaxed);
         }
@@ -139,6 +162,7 @@ impl Activity {
 
     /// A request has come whole, as far as its header goes.
     pub(super) fn serve(self: &Arc<Self>) -> Serving {
+        self.serving.fetch_add(1, Ordering::Relaxed);
         self.enter(SERVING);
         self.request.fetch_add(1, Ordering::Relaxed);
         Serving(Arc::clone(self))
@@ -194,7 +218,13 @@ impl Activity {
     fn tell(&self, order: Order) {
         let order = match order {
             Order::Probe => PROBE,
-            Order::Finish => FINISH,
+            Order::Finish => {
+                let now = self.now().max(1);
+                let before = self.finishing_since.load(Ordering::Relaxed);
+                self.finishing_since
+                    .store(if before == 0 { now } else { before }, Ordering::Relaxed);
+                FINISH
+            }
             Order::Close => CLOSE,
         };
         self.order.fetch_max(order, Ordering::AcqRel);
@@ -220,30 +250,47 @@ impl Activity {
     fn is_due_for_probe(&self, now: u32) -> bool {
         let served = now.saturating_sub(self.since.load(Ordering::Relaxed));
         self.phase.load(Ordering::Relaxed) == SERVING
+            && !self.is_multiplexed.load(Ordering::Relaxed)
             && served != 0
             && served.is_multiple_of(PROBE_TICKS)
     }
 
-    fn is_overdue(&self, now: u32, limits: &ServerLimits) -> bool {
+    /// What is to be done about a connection that does nothing for too long.
+    fn overdue(&self, now: u32, limits: &ServerLimits) -> Option<Order> {
         let over = |since: u32, limit: Duration| {
             TICK * now.saturating_sub(since).saturating_sub(1) >= limit
         };
         let stalled_since = self.stalled_since.load(Ordering::Relaxed);
         if stalled_since != 0 {
-            return over(stalled_since, limits.write_timeout);
+            return over(stalled_since, limits.write_timeout).then_some(Order::Close);
         }
         let since = self.since.load(Ordering::Relaxed);
-        match self.phase.load(Ordering::Relaxed) {
-            HEAD => over(since, limits.header_timeout),
-            IDLE => over(since, limits.idle_timeout),
-            _ => false,
+        let limit = match self.phase.load(Ordering::Relaxed) {
+            HEAD => limits.header_timeout,
+            IDLE => limits.idle_timeout,
+            _ => return None,
+        };
+        if !self.is_multiplexed.load(Ordering::Relaxed) {
+            return over(since, limit).then_some(Order::Close);
+        }
+        // Over HTTP/2, a peer is told to go, so that it knows what became of a request that is on
+        // its way. It has to listen for that.
+        let finishing_since = self.finishing_since.load(Ordering::Relaxed);
+        let heard = self.heard.load(Ordering::Relaxed);
+        let is_silent =
+            [finishing_since, heard, since].iter().all(|since| over(*since, SILENT_MAX));
+        match finishing_since {
+            0 => over(since, limit).then_some(Order::Finish),
+            _ => (is_silent || over(since, limit * 2)).then_some(Order::Close),
         }
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.enter(IDLE);
+        if self.0.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.enter(IDLE);
+        }
     }
 }
 
@@ -258,12 +305,24 @@ mod tests {
         header_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(3),
+        streams_max: 1,
+        stream_window: 65_535,
+        connection_window: 65_535,
+        pending_resets_max: 1,
+        ping_interval: Duration::from_secs(1),
+        ping_timeout: Duration::from_secs(1),
+        handshake_timeout: Duration::from_secs(1),
+        handshakes_max: 1,
     };
 
     fn ticks_until_closed(connections: &Connections, activity: &Activity) -> Option<u32> {
+        ticks_until_told(connections, activity, CLOSE)
+    }
+
+    fn ticks_until_told(connections: &Connections, activity: &Activity, order: u8) -> Option<u32> {
         (1..100).find(|_| {
             connections.tick(&LIMITS);
-            activity.order.load(Ordering::Relaxed) == CLOSE
+            activity.order.load(Ordering::Relaxed) == order
         })
     }
 
@@ -282,6 +341,46 @@ mod tests {
         assert_eq!(ticks_until_closed(&connections, &activity), None);
         drop(serving);
         assert_eq!(ticks_until_closed(&connections, &activity), Some(9));
+    }
+
+    #[test]
+    fn one_that_serves_several_is_busy_until_the_last_is_answered() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        activity.multiplexes();
+        let (one, other) = (activity.serve(), activity.serve());
+        drop(one);
+        assert_eq!(ticks_until_closed(&connections, &activity), None);
+        drop(other);
+        activity.received();
+        assert_eq!(ticks_until_told(&connections, &activity, FINISH), Some(9));
+    }
+
+    #[test]
+    fn one_that_may_serve_several_is_told_to_go_and_closed_unless_it_listens() {
+        let limits = ServerLimits { idle_timeout: Duration::from_secs(4), ..LIMITS };
+        let closed = |listens: bool| {
+            let connections = Connections::default();
+            let activity = connections.add();
+            activity.multiplexes();
+            drop(activity.serve());
+            let mut orders = Vec::new();
+            for ticks in 1..100 {
+                connections.tick(&limits);
+                match activity.order.swap(NO_ORDER, Ordering::Relaxed) {
+                    NO_ORDER => {}
+                    CLOSE => return (orders, ticks),
+                    order => orders.push((order, ticks)),
+                }
+                if listens {
+                    activity.received();
+                }
+                activity.wrote(false);
+            }
+            panic!("it is never closed");
+        };
+        assert_eq!(closed(false), (vec![(FINISH, 17)], 26));
+        assert_eq!(closed(true), (vec![(FINISH, 17)], 33));
     }
 
     #[test]

@@ -1,13 +1,20 @@
-//! Sockets that connections come in at: one for each worker where the platform can share a port.
+//! Sockets that connections come in at: for each TCP address one for each worker, where the
+//! platform can share a port, and one for all of them for each Unix socket.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net as unix;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::telemetry::Metrics;
+use crate::transport::{Address, Stream};
 
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -18,11 +25,35 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Listening sockets for all workers, at one address.
+/// Listening sockets for all workers.
 #[derive(Debug)]
 pub struct Listeners {
-    address: SocketAddr,
-    sockets: Vec<std::net::TcpListener>,
+    addresses: Vec<Address>,
+    /// The sockets of each worker.
+    workers: Vec<Vec<ListeningSocket>>,
+    files: Vec<SocketFile>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(super) enum ListeningSocket {
+    Tcp(std::net::TcpListener),
+    Unix(unix::UnixListener),
+}
+
+/// One listening socket, where it is used.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The file of a Unix socket, which goes with whoever listens at it.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Which file it is: another instance may have put its own in its place.
+    inode: Option<(u64, u64)>,
 }
 
 /// Why an address can't be listened at.
@@ -30,49 +61,81 @@ pub struct Listeners {
 #[error("cannot listen at {address}")]
 pub struct BindError {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What the operating system said.
     pub source: io::Error,
 }
 
 impl Listeners {
-    /// Listens at an address with one socket for each worker.
+    /// Listens at all addresses, for so many workers.
     ///
     /// Where the platform can't share a port among sockets, all workers share one.
-    pub fn bind(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
-        Self::try_bind(address, workers).map_err(|source| BindError { address, source })
-    }
-
-    fn try_bind(address: SocketAddr, workers: usize) -> io::Result<Self> {
-        if address.port() != 0 {
-            // Sharing a port would let a second instance listen beside the first without a word,
-            // and each would execute what the other has executed. An exclusive bind fails then.
-            drop(open(address, Port::Exclusive)?);
-        }
-        let Ok(first) = open(address, Port::Shared).and_then(listen) else {
-            let only = open(address, Port::Exclusive).and_then(listen)?;
-            let address = only.local_addr()?;
-            let clones = (1..workers).map(|_| only.try_clone());
-            let mut sockets = clones.collect::<io::Result<Vec<_>>>()?;
-            sockets.push(only);
-            return Ok(Self { address, sockets });
+    pub fn bind(addresses: &[Address], workers: usize) -> Result<Self, BindError> {
+        let mut listeners = Self {
+            addresses: Vec::new(),
+            workers: (0..workers).map(|_| Vec::new()).collect(),
+            files: Vec::new(),
         };
-        let address = first.local_addr()?;
-        let others = (1..workers).map(|_| open(address, Port::Shared).and_then(listen));
-        let mut sockets = others.collect::<io::Result<Vec<_>>>()?;
-        sockets.push(first);
-        Ok(Self { address, sockets })
+        for address in addresses {
+            let bound = match address {
+                Address::Tcp(address) => listeners.bind_tcp(*address),
+                Address::Unix(path) => listeners.bind_unix(path),
+            };
+            bound.map_err(|source| BindError { address: address.clone(), source })?;
+        }
+        Ok(listeners)
     }
 
-    /// The address that is listened at; its port is never 0.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    fn bind_tcp(&mut self, address: SocketAddr) -> io::Result<()> {
+        let sockets = bind_tcp(address, self.workers.len())?;
+        if let Some(first) = sockets.first() {
+            self.addresses.push(Address::Tcp(first.local_addr()?));
+        }
+        for (worker, socket) in self.workers.iter_mut().zip(sockets) {
+            worker.push(ListeningSocket::Tcp(socket));
+        }
+        Ok(())
     }
 
-    /// The sockets, one for each worker.
-    pub(super) fn into_sockets(self) -> Vec<std::net::TcpListener> {
-        self.sockets
+    fn bind_unix(&mut self, path: &Path) -> io::Result<()> {
+        let (socket, file) = bind_unix(path)?;
+        self.files.push(file);
+        self.addresses.push(Address::Unix(path.to_path_buf()));
+        for worker in &mut self.workers {
+            worker.push(ListeningSocket::Unix(socket.try_clone()?));
+        }
+        Ok(())
     }
+
+    /// The addresses that are listened at; a port is never 0.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The sockets of each worker, and the files that go when the last of them does not listen
+    /// any more.
+    pub(super) fn into_sockets(self) -> (Vec<Vec<ListeningSocket>>, Arc<[SocketFile]>) {
+        (self.workers, self.files.into())
+    }
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), inode: inode(path) }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            // Whoever listens there next removes what is left.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Whether other sockets may listen at the same port.
@@ -80,6 +143,42 @@ impl Listeners {
 enum Port {
     Exclusive,
     Shared,
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    if address.port() != 0 {
+        // Sharing a port would let a second instance listen beside the first without a word,
+        // and each would execute what the other has executed. An exclusive bind fails then.
+        drop(open(address, Port::Exclusive)?);
+    }
+    let Ok(first) = open(address, Port::Shared).and_then(listen) else {
+        let only = open(address, Port::Exclusive).and_then(listen)?;
+        let clones = (1..workers).map(|_| only.try_clone());
+        let mut sockets = clones.collect::<io::Result<Vec<_>>>()?;
+        sockets.push(only);
+        return Ok(sockets);
+    };
+    let address = first.local_addr()?;
+    let others = (1..workers).map(|_| open(address, Port::Shared).and_then(listen));
+    let mut sockets = others.collect::<io::Result<Vec<_>>>()?;
+    sockets.push(first);
+    Ok(sockets)
+}
+
+/// Listens at a Unix socket, in the place of one at which nobody listens any more.
+fn bind_unix(path: &Path) -> io::Result<(unix::UnixListener, SocketFile)> {
+    let is_left_over = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+        && unix::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_left_over {
+        fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    let file = SocketFile::new(path);
+    socket.listen(BACKLOG)?;
+    Ok((socket.into(), file))
 }
 
 fn open(address: SocketAddr, port: Port) -> io::Result<Socket> {
@@ -110,28 +209,74 @@ fn listen(socket: Socket) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts the next connection.
-///
-/// Accepting fails when the process has no file descriptor left, say: it is tried again after a
-/// pause, for as long as it takes.
-///
-/// # Cancel safety
-///
-/// No connection is lost.
-pub(super) async fn accept(listener: &TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
-    let mut pause = PAUSE_MIN;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            // The peer was faster to leave.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                metrics.accept_errors.increment();
-                if pause == PAUSE_MIN {
-                    tracing::warn!(%error, "a connection cannot be accepted");
+impl Listener {
+    /// Listens on the runtime that it is called on.
+    pub(super) fn new(socket: ListeningSocket) -> io::Result<Self> {
+        match socket {
+            ListeningSocket::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            ListeningSocket::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    /// Accepts the next connection.
+    ///
+    /// Accepting fails when the process has no file descriptor left, say: it is tried again after
+    /// a pause, for as long as it takes.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost.
+    pub(super) async fn accept(&self, metrics: &Metrics) -> (Stream, Option<SocketAddr>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.try_accept().await {
+                Ok(accepted) => return accepted,
+                // The peer was faster to leave.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    metrics.accept_errors.increment();
+                    if pause == PAUSE_MIN {
+                        tracing::warn!(%error, "a connection cannot be accepted");
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+
+    async fn try_accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Some(address)))
+            }
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+        }
+    }
+
+    /// Accepts those that are connected by now, and listens no more.
+    pub(super) fn accept_rest(self, mut serve: impl FnMut(Stream, Option<SocketAddr>)) {
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return };
+                while let Ok((stream, address)) = listener.accept() {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+                    {
+                        serve(Stream::Tcp(stream), Some(address));
+                    }
+                }
+            }
+            Self::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return };
+                while let Ok((stream, _)) = listener.accept() {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = tokio::net::UnixStream::from_std(stream)
+                    {
+                        serve(Stream::Unix(stream), None);
+                    }
+                }
             }
         }
     }
@@ -141,20 +286,49 @@ pub(super) async fn accept(listener: &TcpListener, metrics: &Metrics) -> (TcpStr
 mod tests {
     use super::*;
 
+    fn any() -> Address {
+        Address::Tcp(([127, 0, 0, 1], 0).into())
+    }
+
     #[test]
     fn all_workers_listen_at_one_port() {
-        let listeners = Listeners::bind(([127, 0, 0, 1], 0).into(), 3).unwrap();
-        assert_ne!(listeners.address().port(), 0);
-        let address = listeners.address();
-        let sockets = listeners.into_sockets();
-        assert_eq!(sockets.len(), 3);
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        let listeners = Listeners::bind(&[any()], 3).unwrap();
+        let [Address::Tcp(address)] = *listeners.addresses() else { panic!("one port") };
+        assert_ne!(address.port(), 0);
+        let (workers, _) = listeners.into_sockets();
+        assert_eq!(workers.len(), 3);
+        for sockets in workers {
+            let [ListeningSocket::Tcp(socket)] = &sockets[..] else { panic!("one socket each") };
+            assert_eq!(socket.local_addr().unwrap(), address);
+        }
     }
 
     #[test]
     fn a_second_instance_cannot_listen_beside_the_first() {
-        let first = Listeners::bind(([127, 0, 0, 1], 0).into(), 2).unwrap();
-        let error = Listeners::bind(first.address(), 2).unwrap_err();
+        let folder = std::env::temp_dir().join(format!("oncegate-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("listener.sock");
+        for address in [any(), Address::Unix(path.clone())] {
+            let first = Listeners::bind(&[address], 2).unwrap();
+            let error = Listeners::bind(first.addresses(), 2).unwrap_err();
+            assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse, "{}", error.address);
+        }
+        assert!(!path.exists(), "it goes with whoever listens at it");
+        fs::remove_dir(folder).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_is_left_over_is_replaced_and_another_file_is_not() {
+        let folder = std::env::temp_dir().join(format!("oncegate-left-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("listener.sock");
+        drop(unix::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        drop(Listeners::bind(&[Address::Unix(path.clone())], 1).unwrap());
+        fs::write(&path, "a file").unwrap();
+        let error = Listeners::bind(&[Address::Unix(path.clone())], 1).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&path).unwrap(), b"a file");
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::activity::Activity;
+use crate::transport::Stream;
 
-/// How long, and how many bytes, a peer may still send after the last answer.
+/// How long, and how many bytes, a peer may still send after the last answer: many send a body to
+/// its end before they read why it is refused.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A socket of one connection.
 #[derive(Debug)]
-pub(super) struct Socket<S> {
-    stream: S,
+pub(super) struct Socket {
+    stream: Stream,
     activity: Arc<Activity>,
-    /// What is left of interim answers that are being written.
-    interim: Bytes,
+    /// What was read to see what is spoken, and is to be read again.
+    ahead: BytesMut,
     closing: Closing,
 }
 
@@ -38,43 +39,59 @@ enum Closing {
     Closed,
 }
 
-impl<S> Socket<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, interim: Bytes::new(), closing: Closing::Open }
+impl Socket {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, ahead: BytesMut::new(), closing: Closing::Open }
+    }
+
+    /// The stream itself.
+    pub(super) const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// What was read and is to be read again.
+    pub(super) fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+
+    /// Takes that away.
+    pub(super) fn take_ahead(&mut self) -> BytesMut {
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Leaves bytes to be read before all others.
+    pub(super) fn give_back(&mut self, bytes: BytesMut) {
+        self.ahead = bytes;
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        } else {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                self.ahead = BytesMut::new();
+            }
+        }
         self.activity.received();
         Poll::Ready(Ok(()))
     }
 }
 
-impl Socket<TcpStream> {
-    /// Writes the rest of interim answers, before anything else may be written.
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.interim.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
-            self.activity.wrote(written.is_pending());
-            self.interim.advance(ready!(written)?);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Socket<TcpStream> {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.activity.wrote(written.is_pending());
         written
@@ -85,7 +102,6 @@ impl AsyncWrite for Socket<TcpStream> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.activity.wrote(written.is_pending());
         written
@@ -96,18 +112,6 @@ impl AsyncWrite for Socket<TcpStream> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.takes_probe()
-            && let Some(error) = self.stream.take_error()?
-        {
-            return Poll::Ready(Err(error));
-        }
-        // hyper flushes when all that it had to write has gone: no answer is cut in two.
-        if self.interim.is_empty()
-            && let Some(interim) = self.activity.take_interim()
-        {
-            self.interim = interim.into();
-        }
-        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -3,23 +3,27 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Connections, TICK};
-use super::listener::accept;
+use super::connection::Serve;
+use super::listener::{Listener, ListeningSocket, SocketFile};
+use super::places::Places;
 use super::socket::Socket;
-use super::{Listeners, Peer, ServerLimits, Service, Shutdown, Stage, connection};
+use super::{Entrance, Listeners, ServerLimits, Service, Shutdown, Stage};
 use crate::message::{Problem, ProblemKind};
 use crate::telemetry::Metrics;
+use crate::transport::Stream;
 
 /// The most threads of a worker that do what would hold up its connections.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -43,6 +47,8 @@ pub struct Server {
 pub struct ServerOptions {
     /// What its connections may take.
     pub limits: ServerLimits,
+    /// How they come in; another way holds for new ones.
+    pub entrance: Arc<ArcSwap<Entrance>>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
     /// When it ends.
@@ -58,11 +64,9 @@ pub struct ServerError(#[from] io::Error);
 #[derive(Clone, Debug)]
 struct Shared {
     options: ServerOptions,
-    connections: Arc<AtomicUsize>,
+    connections: Places,
+    handshakes: Places,
 }
-
-/// A place among the connections that may be; it is given back on drop.
-struct Place(Arc<AtomicUsize>);
 
 impl Server {
     /// Starts one worker for each listening socket; `service` makes the service of each, on its
@@ -81,20 +85,24 @@ impl Server {
         F: Fn() -> S + Clone + Send + 'static,
         D: Future<Output = ()> + Send + 'static,
     {
-        let shared = Shared { options, connections: Arc::new(AtomicUsize::new(0)) };
+        let connections = Places::new(options.limits.connections_max);
+        let handshakes = Places::new(options.limits.handshakes_max);
+        let shared = Shared { options, connections, handshakes };
+        let (sockets, files) = listeners.into_sockets();
         let mut threads = Vec::new();
-        for (index, socket) in listeners.into_sockets().into_iter().enumerate() {
+        for (index, sockets) in sockets.into_iter().enumerate() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS_MAX)
                 .build()?;
             let (shared, service, drained) = (shared.clone(), service.clone(), drained.clone());
+            let files = Arc::clone(&files);
             let worker = move || {
                 runtime.block_on(async {
                     let mut ending = shared.options.shutdown.clone();
                     tokio::select! {
                         () = ending.reached(Stage::Ending) => {}
-                        () = run(socket, shared, Arc::new(service()), drained()) => {}
+                        () = run((sockets, files), shared, Arc::new(service()), drained()) => {}
                     }
                 });
                 // Dropped without waiting for blocking threads, which only compute.
@@ -116,87 +124,118 @@ impl Server {
 }
 
 async fn run<S: Service>(
-    socket: std::net::TcpListener,
+    (sockets, files): (Vec<ListeningSocket>, Arc<[SocketFile]>),
     shared: Shared,
     service: Arc<S>,
     drained: impl Future<Output = ()>,
 ) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
+    let listeners = match sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>() {
+        Ok(listeners) => listeners,
         Err(error) => return tracing::error!(%error, "a socket cannot be listened at"),
     };
-    let connections = Connections::default();
-    let tasks = TaskTracker::new();
-    let serve = |(stream, address)| {
-        let Some(place) = Place::take(&shared.connections, shared.options.limits.connections_max)
-        else {
-            shared.options.metrics.connections_refused.increment();
-            tasks.spawn(turn_away(Socket::new(stream, connections.add())));
-            return;
-        };
-        // Without it, small answers would wait for the acknowledgement of earlier ones.
-        let _ = stream.set_nodelay(true);
-        // A peer that is gone without a word, or has closed while it is answered, is found out.
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
-        let (activity, service, limits) =
-            (connections.add(), Arc::clone(&service), shared.options.limits);
-        tasks.spawn(async move {
-            connection::serve(stream, activity, Peer::new(address), service, &limits).await;
-            drop(place);
-        });
-    };
+    let metrics = Arc::clone(&shared.options.metrics);
     let mut draining = shared.options.shutdown.clone();
+    let worker =
+        Worker { connections: Connections::default(), tasks: TaskTracker::new(), shared, service };
     let mut ticks = tokio::time::interval(TICK);
-    let accepting = async {
-        loop {
-            serve(accept(&listener, &shared.options.metrics).await);
-        }
-    };
     let ticking = async {
         loop {
             ticks.tick().await;
-            connections.tick(&shared.options.limits);
+            worker.connections.tick(&worker.shared.options.limits);
         }
-    };
-    let ended = async {
-        draining.reached(Stage::Draining).await;
     };
     tokio::pin!(ticking);
     tokio::select! {
-        () = accepting => {}
+        () = accept_all(&listeners, &metrics, &worker) => {}
         () = &mut ticking => {}
-        () = ended => {}
+        () = draining.reached(Stage::Draining) => {}
     }
-    accept_rest(listener, serve);
+    // Before the sockets close: another instance may listen there from then on.
+    drop(files);
+    for listener in listeners {
+        // Whoever is connected by now is answered, too: closing the socket would reset it.
+        listener.accept_rest(|stream, address| worker.serve(stream, address));
+    }
     tokio::select! {
         () = ticking => {}
-        () = finish(&connections, &tasks) => {}
+        () = worker.finish() => {}
     }
     drained.await;
 }
 
-/// Whoever is connected by now is answered, too: closing the socket would reset it.
-fn accept_rest(listener: TcpListener, serve: impl Fn((TcpStream, SocketAddr))) {
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, address)) = listener.accept() {
-        let accepted = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = accepted {
-            serve((stream, address));
+/// Accepts at all sockets, for ever.
+async fn accept_all<S: Service>(listeners: &[Listener], metrics: &Metrics, worker: &Worker<S>) {
+    let accept = |listener| async move {
+        loop {
+            let (stream, address) = Listener::accept(listener, metrics).await;
+            worker.serve(stream, address);
         }
+    };
+    let mut accepting: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+    for listener in listeners {
+        accepting.push(Box::pin(accept(listener)));
     }
+    std::future::poll_fn::<(), _>(|cx| {
+        for listener in &mut accepting {
+            let _ = listener.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
-/// Waits until every connection has answered what it was asked.
-async fn finish(connections: &Connections, tasks: &TaskTracker) {
-    connections.finish(true);
-    tasks.close();
-    tokio::select! {
-        biased;
-        () = tasks.wait() => {}
-        // Whoever has asked nothing by then is not waited for.
-        () = tokio::time::sleep(NEW_CONNECTION_GRACE) => {
-            connections.finish(false);
-            tasks.wait().await;
+/// What one worker serves.
+struct Worker<S> {
+    connections: Connections,
+    tasks: TaskTracker,
+    shared: Shared,
+    service: Arc<S>,
+}
+
+impl<S: Service> Worker<S> {
+    fn serve(&self, stream: Stream, address: Option<SocketAddr>) {
+        let Shared { options, connections, handshakes } = &self.shared;
+        let activity = self.connections.add();
+        let Some(place) = connections.take() else {
+            options.metrics.connections_refused.increment();
+            let is_plain = options.entrance.load().tls.is_none();
+            if is_plain {
+                self.tasks.spawn(turn_away(Socket::new(stream, activity)));
+            }
+            return;
+        };
+        if let Stream::Tcp(stream) = &stream {
+            // Without it, small answers would wait for the acknowledgement of earlier ones.
+            let _ = stream.set_nodelay(true);
+            // A peer that is gone without a word, or has closed while it is answered, is found out.
+            let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive());
+        }
+        let serve = Serve {
+            activity,
+            service: Arc::clone(&self.service),
+            limits: options.limits,
+            entrance: options.entrance.load_full(),
+            handshakes: handshakes.clone(),
+            metrics: Arc::clone(&options.metrics),
+        };
+        self.tasks.spawn(async move {
+            serve.serve(stream, address).await;
+            drop(place);
+        });
+    }
+
+    /// Waits until every connection has answered what it was asked.
+    async fn finish(&self) {
+        self.connections.finish(true);
+        self.tasks.close();
+        tokio::select! {
+            biased;
+            () = self.tasks.wait() => {}
+            // Whoever has asked nothing by then is not waited for.
+            () = tokio::time::sleep(NEW_CONNECTION_GRACE) => {
+                self.connections.finish(false);
+                self.tasks.wait().await;
+            }
         }
     }
 }
@@ -207,7 +246,7 @@ fn keepalive() -> TcpKeepalive {
 }
 
 /// Says that there are too many connections.
-async fn turn_away(mut socket: Socket<TcpStream>) {
+async fn turn_away(mut socket: Socket) {
     let detail = "too many connections are open; try again later";
     let response = Problem::new(ProblemKind::Busy, detail).into_response();
     let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", response.status());
@@ -221,18 +260,4 @@ async fn turn_away(mut socket: Socket<TcpStream>) {
     // A peer that is gone by now need not be told.
     let _ = socket.write_all(&answer).await;
     let _ = socket.shutdown().await;
-}
-
-impl Place {
-    fn take(connections: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        let place = Self(Arc::clone(connections));
-        // Given back at once if it is one too many.
-        (place.0.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub store_errors: Counters<StoreOperation>,
     /// Connections that were turned away at the limit.
     pub connections_refused: Counter,
+    /// Connections that ended before their first request: by a handshake that failed, say.
+    pub connections_failed: Counter,
     /// Times that accepting a connection has failed.
     pub accept_errors: Counter,
     /// Requests that were sent again because a pooled connection had not taken them.

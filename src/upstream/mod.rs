@@ -5,28 +5,45 @@
 
 mod answer;
 mod connect;
+mod endpoint;
+mod error;
+mod http1;
+mod http2;
+mod interim;
 mod pool;
+mod told;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
 pub use self::answer::AnswerBody;
-pub use self::connect::{Endpoint, EndpointError};
+use self::connect::Remote;
+pub use self::endpoint::{Endpoint, EndpointError};
+pub use self::error::{Lost, NotSent, SendError};
+use self::http2::Sessions;
+use self::interim::Listener;
 use self::pool::Pool;
+use self::told::Told;
 use crate::message::Body;
 use crate::telemetry::Metrics;
+pub use crate::transport::Protocol;
+use crate::transport::TlsClient;
 
 /// The upstream, seen from one worker: a clone shares its connections.
 #[derive(Clone, Debug)]
 pub struct Upstream(Arc<Shared>);
 
 /// How connections to the upstream are made and kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamOptions {
+    /// What is spoken over them.
+    pub protocol: Protocol,
+    /// How they are made by TLS; it is needed where the endpoint's URL says `https`.
+    pub tls: Option<TlsClient>,
     /// The longest time for making a connection.
     pub connect_timeout: Duration,
     /// How long an idle connection is kept; it should be less than the upstream keeps it.
@@ -39,39 +56,13 @@ pub struct UpstreamOptions {
     pub headers_max: usize,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The upstream cannot have seen the request.
-    #[error("the request was not sent: {0}")]
-    NotSent(NotSent),
-    /// The upstream may have seen the request.
-    #[error("the outcome of the request is unknown")]
-    Unknown(#[source] hyper::Error),
-}
-
-/// Why a request was not sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum NotSent {
-    /// The connection was refused, or could not be made for another reason.
-    #[error("the connection was refused")]
-    Refused,
-    /// The connection was not made in time.
-    #[error("the connection was not made in time")]
-    TimedOut,
-    /// The name has no address.
-    #[error("the name has no address")]
-    NoAddress,
-    /// The connection closed before anything was written to it.
-    #[error("the connection closed before the request was written")]
-    Closed,
-}
-
 #[derive(Debug)]
 struct Shared {
-    endpoint: Endpoint,
-    options: UpstreamOptions,
+    remote: Remote,
+    /// Connections by HTTP/1.1.
     pool: Pool,
+    /// Connections by HTTP/2.
+    sessions: Sessions,
     metrics: Arc<Metrics>,
 }
 
@@ -79,97 +70,57 @@ impl Upstream {
     /// The upstream at an endpoint, without any connection yet.
     pub fn new(endpoint: Endpoint, options: UpstreamOptions, metrics: Arc<Metrics>) -> Self {
         let pool = Pool::new(options.idle_timeout, options.idle_max);
-        Self(Arc::new(Shared { endpoint, options, pool, metrics }))
+        let remote = Remote { endpoint, options, told: Told::default() };
+        Self(Arc::new(Shared { remote, pool, sessions: Sessions::default(), metrics }))
     }
 
     /// What a request that names no host is for.
     pub fn authority(&self) -> &HeaderValue {
-        self.0.endpoint.authority()
+        self.0.remote.endpoint.authority()
     }
 
-    /// Sends a request, over a connection that was used before or a new one.
-    ///
-    /// A request that a used connection hands back is sent again over another: the upstream has
-    /// not seen it.
+    /// What is spoken with it.
+    pub fn protocol(&self) -> Protocol {
+        self.0.remote.options.protocol
+    }
+
+    /// Sends a request in origin form with a `Host` field, over a connection that was used before
+    /// or a new one.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection; the upstream may have seen the request.
-    pub async fn send(
-        &self,
-        mut request: Request<Body>,
-    ) -> Result<Response<AnswerBody>, SendError> {
-        while let Some(mut connection) = self.0.pool.take() {
-            match connection.try_send_request(request).await {
-                Ok(response) => return Ok(self.answer(response, connection)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(SendError::Unknown(error.into_error())),
-                },
-            }
-            self.0.metrics.resent_unsent.increment();
+    /// Dropping the future closes the connection, or resets the stream where others share the
+    /// connection; the upstream may have seen the request.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
+        match self.0.remote.options.protocol {
+            Protocol::Http1 => http1::send(&self.0, request).await,
+            Protocol::Http2 => http2::send(&self.0, request).await,
         }
-        let mut connection = self.connect().await?;
-        let response = send_once(&mut connection, request).await?;
-        Ok(self.answer(response, connection))
     }
 
-    /// Sends a request over a connection of its own, which the answer may upgrade.
+    /// Sends a request by HTTP/1.1 over a connection of its own, which the answer may upgrade.
     ///
     /// # Cancel safety
     ///
     /// As of [`Upstream::send`].
     pub async fn send_alone(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Incoming>, SendError> {
-        let Shared { endpoint, options, .. } = &*self.0;
-        let (mut connection, driver) =
-            connect::connect(endpoint, options).await.map_err(SendError::NotSent)?;
-        tokio::spawn(async move {
-            // What breaks a connection is reported to whoever uses it.
-            let _ = driver.with_upgrades().await;
-        });
-        send_once(&mut connection, request).await
+        Listener::move_to_http1(&mut request);
+        http1::send_alone(&self.0.remote, request).await
     }
 
     /// Closes connections that have been idle for too long, as long as the upstream is used.
     pub async fn maintain(self) {
-        let pool = Arc::downgrade(&self.0);
+        let shared = Arc::downgrade(&self.0);
         drop(self);
         let mut interval = tokio::time::interval(Duration::from_secs(1));
         loop {
             interval.tick().await;
-            let Some(shared) = pool.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else { return };
             shared.pool.close_idle();
+            shared.sessions.close_idle(shared.remote.options.idle_timeout);
         }
     }
-
-    async fn connect(&self) -> Result<SendRequest<Body>, SendError> {
-        let Shared { endpoint, options, .. } = &*self.0;
-        let (connection, driver) =
-            connect::connect(endpoint, options).await.map_err(SendError::NotSent)?;
-        tokio::spawn(async move {
-            let _ = driver.await;
-        });
-        Ok(connection)
-    }
-
-    fn answer(
-        &self,
-        response: Response<Incoming>,
-        connection: SendRequest<Body>,
-    ) -> Response<AnswerBody> {
-        response.map(|body| AnswerBody::new(body, connection, Arc::clone(&self.0)))
-    }
-}
-
-async fn send_once(
-    connection: &mut SendRequest<Body>,
-    request: Request<Body>,
-) -> Result<Response<Incoming>, SendError> {
-    connection.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-        Some(_) => SendError::NotSent(NotSent::Closed),
-        None => SendError::Unknown(error.into_error()),
-    })
 }

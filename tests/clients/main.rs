@@ -6,10 +6,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::large_futures,
     clippy::panic,
     missing_docs,
     unreachable_pub,
-    reason = "a test fails by panicking, and its helpers are public only to its own modules"
+    reason = "a test fails by panicking, its helpers are public only to its own modules, and \
+              it waits for few futures"
 )]
 
 #[path = "../it/support/mod.rs"]

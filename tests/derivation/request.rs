@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Request, Uri};
 use oncegate::clock::Timestamp;
 use oncegate::idempotency::{Caller, Identity, OnMismatch, OnUnknown, Secret, Terms};
-use oncegate::message::Authority;
+use oncegate::message::{Authority, Scheme};
 use oncegate::policy::{
-    Asked, Authorities, Chosen, Compared, HeaderRule, Ignored, Policy, Route, Rule, TokenAlgorithm,
-    TokenKeys, TokenOptions, TokenVerifier,
+    Asked, Authorities, Chosen, Compared, HeaderRule, Hop, Ignored, Policy, Route, Rule,
+    TokenAlgorithm, TokenKeys, TokenOptions, TokenVerifier,
 };
 
 use crate::tokens;
@@ -103,7 +103,7 @@ impl Sent {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             request.headers_mut().append(name, HeaderValue::from_bytes(value).ok()?);
         }
-        Authority::parse(self.authority.as_bytes()).ok()?;
+        Authority::parse(self.authority.as_bytes(), Scheme::Http).ok()?;
         Some(request)
     }
 
@@ -111,11 +111,12 @@ impl Sent {
     pub fn identify(&self, route: &Route) -> Option<Found> {
         let head = self.request()?.into_parts().0;
         let asked = Asked {
-            authority: &Authority::parse(self.authority.as_bytes()).unwrap(),
+            authority: &Authority::parse(self.authority.as_bytes(), Scheme::Http).unwrap(),
             head: &head,
             certificate: self.certificate.as_deref(),
             now: Timestamp::from_millis(1),
             acts_as: None,
+            hop: Hop::Believed,
         };
         let Ok(chosen) = route.choose(&asked) else { return Some(Found::Refused) };
         let found = match route.identify(chosen, &asked, &self.body) {
@@ -140,8 +141,8 @@ impl Sent {
     /// The route that it takes.
     pub fn route<'p>(&self, policy: &'p Policy) -> Option<&'p Arc<Route>> {
         let head = self.request()?.into_parts().0;
-        let authority = Authority::parse(self.authority.as_bytes()).unwrap();
-        Some(policy.route(&head.method, authority.as_str(), head.uri.path()))
+        let authority = Authority::parse(self.authority.as_bytes(), Scheme::Http).unwrap();
+        Some(policy.route(&head.method, &authority, head.uri.path()))
     }
 
     /// The values of a header.

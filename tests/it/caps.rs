@@ -7,8 +7,17 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     Act, Gate, Origin, Proxy, Reply, Request, assert_executed, assert_marked, assert_problem,
-    assert_replay, client, eventually, outstanding, problem_of, read_all,
+    assert_replay, client, eventually, every_way, outstanding, problem_of, read_all,
 };
+
+every_way! {
+    waiters_of_one_key_are_capped,
+    waiters_of_all_keys_are_capped,
+    running_operations_are_capped,
+    a_keyed_body_beyond_the_limit_is_refused,
+    an_unkeyed_body_beyond_the_limit_passes_unprotected,
+    work_that_lingers_counts_as_running,
+}
 
 /// Sends one of these on a connection each, counts those that are refused as busy, and opens
 /// the gate when enough are.
@@ -33,7 +42,6 @@ async fn refuse_some(requests: Vec<Request>, busy_min: usize, gate: &Gate) -> Ve
 }
 
 /// K9: one key has so many waiters, and those beyond are refused at once.
-#[tokio::test]
 async fn waiters_of_one_key_are_capped() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-waiters-per-key", "10").start().await;
@@ -53,7 +61,6 @@ async fn waiters_of_one_key_are_capped() {
 }
 
 /// K9: all keys together have so many waiters, and other keys still start.
-#[tokio::test]
 async fn waiters_of_all_keys_are_capped() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-waiters", "10").start().await;
@@ -75,7 +82,6 @@ async fn waiters_of_all_keys_are_capped() {
 }
 
 /// A15: so many operations run at once; one more is refused, and never sent.
-#[tokio::test]
 async fn running_operations_are_capped() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-flights", "5").start().await;
@@ -107,7 +113,6 @@ async fn running_operations_are_capped() {
 }
 
 /// C7: a caller that asked for protection is told where it cannot be given.
-#[tokio::test]
 async fn a_keyed_body_beyond_the_limit_is_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
@@ -127,7 +132,6 @@ async fn a_keyed_body_beyond_the_limit_is_refused() {
 }
 
 /// C7: without a key of its own a large request passes, and says that it is unprotected.
-#[tokio::test]
 async fn an_unkeyed_body_beyond_the_limit_passes_unprotected() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
@@ -145,7 +149,6 @@ async fn an_unkeyed_body_beyond_the_limit_passes_unprotected() {
 }
 
 /// A15, U6: what has timed out still runs as long as its late answer is listened for, and counts.
-#[tokio::test]
 async fn work_that_lingers_counts_as_running() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-flights", "2");

@@ -1,8 +1,63 @@
 //! The command line: what it accepts, what it refuses and says so, and what it logs.
+//!
+//! All of this is in HTTP/1.1: a command line is no part of a request.
 
 use crate::support::{Client, Ended, Instance, Origin, Proxy, client, problem_of, run};
 
 const UPSTREAM: [&str; 2] = ["--upstream", "http://127.0.0.1:9"];
+
+/// Flags that the help tells, each with its variable.
+const FLAGS: [&str; 49] = [
+    "config",
+    "listen",
+    "upstream",
+    "window",
+    "wait",
+    "workers",
+    "max-request",
+    "max-response",
+    "store",
+    "store-max-bytes",
+    "store-secret-file",
+    "when-full",
+    "upstream-timeout",
+    "upstream-linger",
+    "upstream-connect-timeout",
+    "upstream-idle-timeout",
+    "drain-timeout",
+    "tls-cert-file",
+    "tls-key-file",
+    "tls-client-ca-file",
+    "tls-client-auth",
+    "trusted-hops",
+    "upstream-tls-ca-file",
+    "upstream-tls-server-name",
+    "upstream-tls-cert-file",
+    "upstream-tls-key-file",
+    "max-connections",
+    "max-flights",
+    "max-waiters",
+    "max-waiters-per-key",
+    "max-buffered",
+    "header-timeout",
+    "body-timeout",
+    "min-body-rate",
+    "write-timeout",
+    "max-header-bytes",
+    "max-headers",
+    "max-target-bytes",
+    "max-streams",
+    "stream-window",
+    "connection-window",
+    "max-pending-resets",
+    "ping-interval",
+    "ping-timeout",
+    "handshake-timeout",
+    "max-handshakes",
+    "access-log",
+    "log-format",
+    "log-level",
+];
 
 async fn run_with(args: &[&str]) -> Ended {
     run(&[&["run", "--listen", "127.0.0.1:0"], args].concat(), &[]).await
@@ -11,10 +66,10 @@ async fn run_with(args: &[&str]) -> Ended {
 /// A mistake on the command line ends it with 2, and one that helps to find it.
 #[tokio::test]
 async fn mistakes_are_named_and_end_it_with_2() {
-    let mistakes: [(&[&str], &str); 27] = [
+    let mistakes: [(&[&str], &str); 31] = [
         (&[], "--upstream"),
         (&["--upstream", "127.0.0.1:9"], "not a URL"),
-        (&["--upstream", "https://127.0.0.1:9"], "https"),
+        (&["--upstream", "ftp://127.0.0.1:9"], "ftp"),
         (&["--upstream", "http://127.0.0.1:9/v1"], "path"),
         (&["--upstream", "http://u:p@127.0.0.1:9"], "user"),
         (&["--upstream", ""], "--upstream"),
@@ -38,6 +93,10 @@ async fn mistakes_are_named_and_end_it_with_2() {
         (&["--access-log", "some"], "duplicates"),
         (&["--log-format", "xml"], "json"),
         (&["--log-level", "loud"], "debug"),
+        (&["--trusted-hops", "10.0.0.1/8"], "10.0.0.0/8"),
+        (&["--proxy-protocol=v2"], "true or false"),
+        (&["--tls-client-auth", "never"], "optional"),
+        (&["--listen", "127.0.0.1:0"], "--listen: \"127.0.0.1:0\" stands twice"),
         (&["extra"], "extra"),
     ];
     for (args, named) in mistakes {
@@ -49,7 +108,8 @@ async fn mistakes_are_named_and_end_it_with_2() {
         assert!(ended.stdout.is_empty(), "{args:?}: {ended:?}");
         assert!(!ended.stderr.contains("panicked"), "{args:?}: {}", ended.stderr);
     }
-    for listen in ["nowhere", "127.0.0.1", "127.0.0.1:70000", ":8080", ""] {
+    for listen in ["nowhere", "127.0.0.1", "127.0.0.1:70000", ":8080", "", "unix:a", "127.0.0.1:0,"]
+    {
         let ended = run(&[&["run", "--listen", listen], &UPSTREAM[..]].concat(), &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{listen}: {ended:?}");
         assert!(ended.stderr.contains("--listen"), "{listen}: {}", ended.stderr);
@@ -95,40 +155,7 @@ async fn it_says_its_version_and_helps() {
         assert!(help.stderr.is_empty(), "{help:?}");
     }
     let help = run(&["run", "--help"], &[]).await.stdout;
-    for flag in [
-        "config",
-        "listen",
-        "upstream",
-        "window",
-        "wait",
-        "workers",
-        "max-request",
-        "max-response",
-        "store",
-        "store-max-bytes",
-        "store-secret-file",
-        "when-full",
-        "upstream-timeout",
-        "upstream-linger",
-        "upstream-connect-timeout",
-        "upstream-idle-timeout",
-        "drain-timeout",
-        "max-connections",
-        "max-flights",
-        "max-waiters",
-        "max-waiters-per-key",
-        "max-buffered",
-        "header-timeout",
-        "body-timeout",
-        "min-body-rate",
-        "write-timeout",
-        "max-header-bytes",
-        "max-headers",
-        "max-target-bytes",
-        "access-log",
-        "log-format",
-        "log-level",
-    ] {
+    for flag in FLAGS {
         let variable = format!("ONCEGATE_{}", flag.to_uppercase().replace('-', "_"));
         assert!(help.contains(&format!("--{flag} <")), "--{flag}: {help}");
         assert!(help.contains(&variable), "{variable}: {help}");

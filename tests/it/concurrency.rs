@@ -1,40 +1,70 @@
 //! Many callers at once: one execution, and one answer for all.
+//!
+//! Pipelined requests are for HTTP/1.1 callers alone: in HTTP/2 each request has a stream of its
+//! own.
 
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{
     Act, Answer, Gate, How, Origin, Proxy, assert_executed, assert_one_executed, assert_problem,
-    assert_replay, assert_same_answer, client, outstanding, read_all,
+    assert_replay, assert_same_answer, client, every_way, every_way_out, outstanding, read_all,
 };
 
-/// K1: 500 callers of each of 100 keys, all 500 at once, and 100 executions.
-#[tokio::test]
-async fn five_hundred_simultaneous_repeats_of_a_hundred_keys_execute_a_hundred_times() {
+every_way! {
+    five_hundred_simultaneous_repeats_execute_once,
+    two_thousand_callers_of_one_key_get_one_answer,
+    workers_share_their_flights_and_records,
+    a_slow_key_does_not_hold_up_others,
+    repeats_that_waited_long_enough_are_told_that_it_still_runs,
+    waiters_that_leave_do_not_disturb_those_that_stay,
+    waiters_of_an_unsent_request_are_told_and_the_key_is_free,
+    waiters_of_an_unknown_outcome_are_told_and_nobody_is_promoted,
+    a_released_answer_reaches_all_who_wait_after_one_execution,
+}
+
+every_way_out! {
+    a_pipelined_repeat_behind_its_first_does_not_deadlock,
+    fifty_pipelined_requests_are_answered_in_order,
+}
+
+/// Sends 500 requests for each of so many keys, all 500 at once, and fails unless each key is
+/// executed once.
+async fn execute_once_each(keys: usize) {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "2").start().await;
-    let client = client(&proxy);
     let mut connections = Vec::new();
-    for _ in 0..500 {
-        connections.push(client.connect().await);
-    }
-    for key in 0..100 {
+    for key in 0..keys {
         let gate = Gate::shut();
         origin.always(Act::Ledger.after(&gate));
         let body = format!(r#"{{"op":"charge-{key}"}}"#);
-        let request = client.post("/charges").key(format!("k{key}")).body(body).bytes();
-        for connection in &mut connections {
-            connection.write(&request).await;
+        let request = client(&proxy).post("/charges").key(format!("k{key}")).body(body);
+        if connections.is_empty() {
+            connections = outstanding(&proxy, &request, 500).await;
+        } else {
+            for connection in &mut connections {
+                request.open_on(connection).await;
+            }
         }
         origin.wait_for_hits(key + 1).await;
         proxy.has_read_all().await;
         gate.open();
         assert_one_executed(&read_all(&mut connections).await);
     }
-    assert_eq!((origin.hits(), origin.executions_max()), (100, 1));
+    assert_eq!((origin.hits(), origin.executions_max()), (keys, 1));
+}
+
+/// K1: 500 callers of each of 100 keys, all 500 at once, and 100 executions.
+#[tokio::test]
+async fn five_hundred_simultaneous_repeats_of_a_hundred_keys_execute_a_hundred_times() {
+    execute_once_each(100).await;
+}
+
+/// K1: the same of a few keys, on every way.
+async fn five_hundred_simultaneous_repeats_execute_once() {
+    execute_once_each(5).await;
 }
 
 /// K1: two thousand wait for one.
-#[tokio::test]
 async fn two_thousand_callers_of_one_key_get_one_answer() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -49,7 +79,6 @@ async fn two_thousand_callers_of_one_key_get_one_answer() {
 }
 
 /// K1: the workers of one process share what runs, however connections fall on them.
-#[tokio::test]
 async fn workers_share_their_flights_and_records() {
     let origin = Origin::start().await;
     for workers in ["1", "4"] {
@@ -70,7 +99,6 @@ async fn workers_share_their_flights_and_records() {
     }
 }
 
-#[tokio::test]
 async fn a_slow_key_does_not_hold_up_others() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
@@ -87,7 +115,6 @@ async fn a_slow_key_does_not_hold_up_others() {
 }
 
 /// K5, C25: a repeat waits only so long; the first caller and the work go on.
-#[tokio::test]
 async fn repeats_that_waited_long_enough_are_told_that_it_still_runs() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--wait", "1s").start().await;
@@ -110,7 +137,6 @@ async fn repeats_that_waited_long_enough_are_told_that_it_still_runs() {
 }
 
 /// C25: waiters that hang up take nothing away from those that stay.
-#[tokio::test]
 async fn waiters_that_leave_do_not_disturb_those_that_stay() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -161,7 +187,6 @@ impl Silent {
 }
 
 /// K2: where nothing was sent, all who wait are told so at once, and the key is free.
-#[tokio::test]
 async fn waiters_of_an_unsent_request_are_told_and_the_key_is_free() {
     let silent = Silent::start().await;
     let addr = silent.listener.local_addr().expect("an address");
@@ -180,7 +205,6 @@ async fn waiters_of_an_unsent_request_are_told_and_the_key_is_free() {
 }
 
 /// K3: where the outcome is unknown, all who wait are told so, and nobody tries again.
-#[tokio::test]
 async fn waiters_of_an_unknown_outcome_are_told_and_nobody_is_promoted() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -201,7 +225,6 @@ async fn waiters_of_an_unknown_outcome_are_told_and_nobody_is_promoted() {
 }
 
 /// K6: an answer that frees the key goes to all who wait; they do not try one by one.
-#[tokio::test]
 async fn a_released_answer_reaches_all_who_wait_after_one_execution() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -226,7 +249,6 @@ async fn a_released_answer_reaches_all_who_wait_after_one_execution() {
 }
 
 /// C9, K10: a repeat right behind its first on one connection waits for nobody but itself.
-#[tokio::test]
 async fn a_pipelined_repeat_behind_its_first_does_not_deadlock() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -250,7 +272,6 @@ async fn a_pipelined_repeat_behind_its_first_does_not_deadlock() {
 }
 
 /// C9: fifty requests in one write are answered in their order.
-#[tokio::test]
 async fn fifty_pipelined_requests_are_answered_in_order() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;

@@ -1,8 +1,30 @@
 //! What is passed on and what is not, in both directions, and over which connections.
+//!
+//! Fields of a connection, and answers that announce its end, are for HTTP/1.1 upstreams alone.
 
 use crate::support::{
-    Answer, How, Origin, Peer, Proxy, Reply, Request, assert_executed, assert_replay, client, gzip,
+    Answer, How, Origin, Proxy, Reply, Request, assert_executed, assert_replay, client, every_way,
+    every_way_in, gzip, none_connected_to,
 };
+
+every_way! {
+    answers_reach_their_callers_unchanged,
+    a_repeat_that_refuses_gzip_is_not_given_any,
+    an_answer_that_is_encoded_unasked_is_replayed_as_it_is,
+    ranges_are_dropped_from_guarded_requests_and_conditions_are_not,
+    requests_reach_the_upstream_unchanged,
+    targets_are_forwarded_and_told_apart_byte_by_byte,
+    parts_that_join_to_the_same_text_are_different_operations,
+    head_answers_keep_their_length_and_have_no_body,
+    the_length_of_an_answer_that_has_no_body_is_not_waited_for,
+    one_connection_serves_many_requests,
+    idle_connections_to_the_upstream_are_closed,
+}
+
+every_way_in! {
+    the_upstream_cannot_speak_for_the_proxy,
+    a_connection_that_was_announced_to_end_is_not_used_again,
+}
 
 /// The values of these fields, each field's in their order.
 fn values(reply: &Reply, names: &[&str]) -> Vec<(String, Vec<Vec<u8>>)> {
@@ -12,7 +34,6 @@ fn values(reply: &Reply, names: &[&str]) -> Vec<(String, Vec<Vec<u8>>)> {
 
 /// U20: an answer reaches its first caller as the upstream wrote it, guarded or not, and fields
 /// that a cache might change are left alone.
-#[tokio::test]
 async fn answers_reach_their_callers_unchanged() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -60,7 +81,6 @@ async fn answers_reach_their_callers_unchanged() {
 
 /// U15: fields that only the proxy may set, or that belong to the upstream's connection, are
 /// taken off; what frames the answer stays, whatever `Connection` names.
-#[tokio::test]
 async fn the_upstream_cannot_speak_for_the_proxy() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -110,7 +130,6 @@ async fn the_upstream_cannot_speak_for_the_proxy() {
 }
 
 /// U18: guarded answers are asked for in no coding, for a repeat may understand none.
-#[tokio::test]
 async fn a_repeat_that_refuses_gzip_is_not_given_any() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -135,7 +154,6 @@ async fn a_repeat_that_refuses_gzip_is_not_given_any() {
 }
 
 /// U18: what an upstream encodes all the same is replayed as it was, and says so.
-#[tokio::test]
 async fn an_answer_that_is_encoded_unasked_is_replayed_as_it_is() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -148,7 +166,6 @@ async fn an_answer_that_is_encoded_unasked_is_replayed_as_it_is() {
 }
 
 /// U19: a part of an answer is no answer to keep; conditions are the upstream's business.
-#[tokio::test]
 async fn ranges_are_dropped_from_guarded_requests_and_conditions_are_not() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -177,7 +194,6 @@ async fn ranges_are_dropped_from_guarded_requests_and_conditions_are_not() {
 }
 
 /// A request reaches the upstream as its caller wrote it, hop by hop fields aside.
-#[tokio::test]
 async fn requests_reach_the_upstream_unchanged() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -215,7 +231,6 @@ async fn requests_reach_the_upstream_unchanged() {
 }
 
 /// A7: a target is raw bytes: none is tidied up, and two spellings are two operations.
-#[tokio::test]
 async fn targets_are_forwarded_and_told_apart_byte_by_byte() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -255,7 +270,6 @@ async fn targets_are_forwarded_and_told_apart_byte_by_byte() {
 }
 
 /// P9: what two requests say together does not hide where one part ends and the next begins.
-#[tokio::test]
 async fn parts_that_join_to_the_same_text_are_different_operations() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -289,7 +303,6 @@ async fn parts_that_join_to_the_same_text_are_different_operations() {
 }
 
 /// U11: an answer to HEAD says how long the body would be, and has none.
-#[tokio::test]
 async fn head_answers_keep_their_length_and_have_no_body() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
@@ -307,7 +320,6 @@ async fn head_answers_keep_their_length_and_have_no_body() {
 }
 
 /// U11: a length that a bodyless answer states is no body to wait for.
-#[tokio::test]
 async fn the_length_of_an_answer_that_has_no_body_is_not_waited_for() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
@@ -330,7 +342,6 @@ async fn the_length_of_an_answer_that_has_no_body_is_not_waited_for() {
 }
 
 /// Connections to the upstream are used again, whatever was sent over them.
-#[tokio::test]
 async fn one_connection_serves_many_requests() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1");
@@ -352,7 +363,6 @@ async fn one_connection_serves_many_requests() {
 }
 
 /// A connection that the upstream wants to end, by word or version, is not used again.
-#[tokio::test]
 async fn a_connection_that_was_announced_to_end_is_not_used_again() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--workers", "1").start().await;
@@ -368,17 +378,13 @@ async fn a_connection_that_was_announced_to_end_is_not_used_again() {
 }
 
 /// U12: an idle connection is given up before the upstream would close it.
-#[tokio::test]
 async fn idle_connections_to_the_upstream_are_closed() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).arg("--upstream-idle-timeout", "300ms");
-    let proxy = proxy.start().await;
-    for key in ["k1", "k2"] {
-        let mut caller = client(&proxy).post("/charges").key(key).body("10").open().await;
-        let mut exchange = peer.accept().await;
-        exchange.request().await;
-        exchange.write("HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\nok").await;
-        assert_eq!(caller.read().await.text(), "ok");
-        assert!(exchange.rest().await.0.is_empty(), "it is closed without another word");
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--upstream-idle-timeout", "300ms").start().await;
+    for number in 1..=2 {
+        let post = client(&proxy).post("/charges").key(format!("k{number}")).body("10");
+        assert_executed(&post.send().await);
+        assert_eq!(origin.connections(), number);
+        none_connected_to(origin.addr).await;
     }
 }

@@ -1,22 +1,32 @@
 //! Callers that hang up, crawl or stall: the work goes on without them, and they may come back.
+//!
+//! Half-closed connections and heads that never end are for HTTP/1.1 callers alone: HTTP/2 has an
+//! end of each stream, and frames for heads.
 
 use crate::support::{
-    Act, Answer, Client, Connection, Gate, How, Origin, Proxy, Request, assert_executed,
-    assert_marked, assert_problem, assert_replay, client, eventually, within,
+    Act, Answer, Client, Gate, How, Incoming, Origin, Proxy, Request, Way, assert_executed,
+    assert_marked, assert_problem, assert_replay, client, eventually, every_way, every_way_out,
+    within,
 };
 
-/// Ends a connection the way it says.
-fn leave(connection: Connection, how: How) {
-    match how {
-        How::Close => drop(connection),
-        How::Reset => connection.reset(),
-    }
+every_way! {
+    a_request_cut_before_its_end_is_not_executed,
+    a_caller_that_leaves_after_its_request_may_ask_again,
+    work_goes_on_when_its_caller_leaves,
+    an_answer_that_nobody_waits_for_is_kept,
+    a_caller_that_leaves_inside_the_answer_finds_all_of_it,
+    a_caller_that_leaves_a_stream_does_not_free_its_key,
+    two_hundred_random_cuts_execute_each_operation_once,
+    stalled_readers_are_dropped_and_others_are_served,
+    bodies_that_never_end_are_cut_off,
+    bodies_that_trickle_are_cut_off,
 }
 
-const WAYS: [How; 2] = [How::Close, How::Reset];
+every_way_out! { a_caller_that_half_closes_gets_its_answer }
+
+const BREAKS: [How; 2] = [How::Close, How::Reset];
 
 /// C2: a request that was cut anywhere before its end reaches nobody and claims nothing.
-#[tokio::test]
 async fn a_request_cut_before_its_end_is_not_executed() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -32,7 +42,7 @@ async fn a_request_cut_before_its_end_is_not_executed() {
     ];
     let mut operations = 0;
     for framing in [None, Some(7), Some(4096)] {
-        for how in WAYS {
+        for how in BREAKS {
             let request = || {
                 let post = client.post("/charges").key(format!("k{operations}"));
                 post.body(&body).chunked_if(framing)
@@ -54,10 +64,9 @@ async fn a_request_cut_before_its_end_is_not_executed() {
                 ("before the last byte", whole.len() - 1),
             ];
             for (what, at) in in_head.into_iter().chain(in_body) {
-                let mut connection = client.connect().await;
-                connection.write(&whole[..at]).await;
+                let connection = request().open_cut(at).await;
                 proxy.has_read_all().await;
-                leave(connection, how);
+                connection.leave(how);
                 assert_eq!(origin.hits(), operations, "cut {what} by {how:?}, {framing:?}");
             }
             let first = request().send().await;
@@ -70,14 +79,13 @@ async fn a_request_cut_before_its_end_is_not_executed() {
 }
 
 /// C1: a caller that leaves right after its request finds the one answer when it returns.
-#[tokio::test]
 async fn a_caller_that_leaves_after_its_request_may_ask_again() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
-    for (hits, how) in [WAYS, WAYS, WAYS].into_iter().flatten().enumerate() {
+    for (hits, how) in [BREAKS, BREAKS, BREAKS].into_iter().flatten().enumerate() {
         let post = client(&proxy).post("/charges").key(format!("k{hits}"));
         let request = post.body(format!("{hits}"));
-        leave(request.clone().open().await, how);
+        request.clone().open().await.leave(how);
         let retry = request.clone().send().await;
         assert_eq!((retry.status, retry.json()["execution"].as_u64()), (201, Some(1)), "{how:?}");
         assert!(request.send().await.is_repeat());
@@ -86,11 +94,10 @@ async fn a_caller_that_leaves_after_its_request_may_ask_again() {
 }
 
 /// C1: the work does not depend on its caller; the answer is kept for the retry.
-#[tokio::test]
 async fn work_goes_on_when_its_caller_leaves() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
-    for (hits, how) in WAYS.into_iter().enumerate() {
+    for (hits, how) in BREAKS.into_iter().enumerate() {
         for keyed in [true, false] {
             let gate = Gate::shut();
             origin.next(Act::Ledger.after(&gate));
@@ -99,10 +106,10 @@ async fn work_goes_on_when_its_caller_leaves() {
             let before = origin.hits();
             let connection = request.clone().open().await;
             origin.wait_for_hits(before + 1).await;
-            leave(connection, how);
+            connection.leave(how);
             let retry = request.clone().open().await;
             proxy.has_read_all().await;
-            leave(retry, how);
+            retry.leave(how);
             gate.open();
             let retry = request.send().await;
             assert_marked(&retry);
@@ -113,7 +120,6 @@ async fn work_goes_on_when_its_caller_leaves() {
 }
 
 /// C1: nobody waits any more when the answer comes, and still it is kept.
-#[tokio::test]
 async fn an_answer_that_nobody_waits_for_is_kept() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -131,18 +137,17 @@ async fn an_answer_that_nobody_waits_for_is_kept() {
 }
 
 /// C1: an answer that was cut on its way to the caller is whole in the store.
-#[tokio::test]
 async fn a_caller_that_leaves_inside_the_answer_finds_all_of_it() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-response", "8MiB").start().await;
     let body: String = (0..1_000_000_u32).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
-    for (hits, how) in WAYS.into_iter().enumerate() {
+    for (hits, how) in BREAKS.into_iter().enumerate() {
         origin.next(Answer::new(200).body(&body));
         let request = client(&proxy).post("/report").key(format!("k{hits}")).body("10");
         let mut connection = client(&proxy).connect_narrow().await;
-        connection.write(&request.bytes()).await;
-        connection.sees(b"\r\n\r\nabc").await;
-        leave(connection, how);
+        request.open_on(&mut connection).await;
+        connection.sees(b"abcdefgh").await;
+        connection.leave(how);
         let retry = request.send().await;
         assert_marked(&retry);
         assert_eq!(retry.text(), body);
@@ -151,7 +156,6 @@ async fn a_caller_that_leaves_inside_the_answer_finds_all_of_it() {
 }
 
 /// U17: a stream has no other reader, so its end is not waited for; its key stays used.
-#[tokio::test]
 async fn a_caller_that_leaves_a_stream_does_not_free_its_key() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -169,7 +173,6 @@ async fn a_caller_that_leaves_a_stream_does_not_free_its_key() {
 }
 
 /// C3: a caller that has said all it will say still gets its answer.
-#[tokio::test]
 async fn a_caller_that_half_closes_gets_its_answer() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -201,11 +204,11 @@ impl Dice {
 }
 
 /// C1, C2: wherever a caller is cut off, its retry gets the answer of the one execution.
-#[tokio::test]
 async fn two_hundred_random_cuts_execute_each_operation_once() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
-    for seed in 1..=200_u64 {
+    let rounds = Way::now().share(200);
+    for seed in 1..=rounds as u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let padding = "x".repeat(dice.below(2_000));
         let body = format!(r#"{{"op":"charge-{seed}","padding":"{padding}"}}"#);
@@ -217,9 +220,7 @@ async fn two_hundred_random_cuts_execute_each_operation_once() {
         for _ in 0..=dice.below(3) {
             // as often at the very end as anywhere else
             let at = if dice.below(3) > 0 { dice.below(bytes.len()) } else { bytes.len() };
-            let mut connection = client(&proxy).connect().await;
-            connection.write(&bytes[..at]).await;
-            leave(connection, WAYS[dice.below(2)]);
+            request.open_cut(at).await.leave(BREAKS[dice.below(2)]);
         }
         let retry = request.clone().send().await;
         assert_eq!(retry.status, 201, "seed {seed}: {retry:?}");
@@ -229,11 +230,10 @@ async fn two_hundred_random_cuts_execute_each_operation_once() {
         assert!(again.is_repeat() && again.body == retry.body, "seed {seed}: {again:?}");
         assert_eq!(origin.executions(&format!("charge-{seed}")), 1, "seed {seed}");
     }
-    assert_eq!((origin.hits(), origin.executions_max()), (200, 1));
+    assert_eq!((origin.hits(), origin.executions_max()), (rounds, 1));
 }
 
 /// C5: callers that never read do not keep others from the answer, and are let go in the end.
-#[tokio::test]
 async fn stalled_readers_are_dropped_and_others_are_served() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-response", "16MiB");
@@ -244,7 +244,7 @@ async fn stalled_readers_are_dropped_and_others_are_served() {
     let mut stalled = Vec::new();
     for _ in 0..20 {
         let mut connection = client(&proxy).connect_narrow().await;
-        connection.write(&request.bytes()).await;
+        request.open_on(&mut connection).await;
         stalled.push(connection);
     }
     origin.wait_for_hits(1).await;
@@ -254,29 +254,13 @@ async fn stalled_readers_are_dropped_and_others_are_served() {
     for mut connection in stalled {
         // the first write makes the proxy wait, and no reading gives it room
         let (bytes, _) = within("a stalled reader to be dropped", async {
-            eventually("the end of a stalled connection", async || has_ended(&connection)).await;
+            eventually("the end of a stalled connection", async || connection.has_ended()).await;
             connection.rest().await
         })
         .await;
         assert!(bytes.len() < body.len(), "a stalled reader is cut off");
     }
     assert_eq!(origin.hits(), 1);
-}
-
-/// Whether the peer has closed, seen without reading what is queued.
-fn has_ended(connection: &Connection) -> bool {
-    let (Ok(mine), Ok(peer)) = (connection.stream().local_addr(), connection.stream().peer_addr())
-    else {
-        return true;
-    };
-    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
-    let (local, remote) = (format!(":{:04X}", peer.port()), format!(":{:04X}", mine.port()));
-    // the proxy's end of the connection, as long as the proxy holds it open
-    !sockets.lines().any(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        matches!(columns[..], [_, here, there, "01" | "08", ..]
-            if here.ends_with(&local) && there.ends_with(&remote))
-    })
 }
 
 async fn probe(client: &Client) {
@@ -313,7 +297,6 @@ async fn headers_that_never_end_are_cut_off() {
 }
 
 /// C4: a caller that stalls inside its body is told so, and nothing is executed.
-#[tokio::test]
 async fn bodies_that_never_end_are_cut_off() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--body-timeout", "2s").start().await;
@@ -321,35 +304,34 @@ async fn bodies_that_never_end_are_cut_off() {
     for number in 0..50 {
         let post = client(&proxy).post("/charges").key(format!("k{number}")).body("0123456789");
         let post = if number % 2 == 0 { post } else { post.chunked(4) };
-        let bytes = post.bytes();
-        let mut connection = client(&proxy).connect().await;
-        connection.write(&bytes[..bytes.len() - 3]).await;
+        let mut connection = post.begin().await;
+        connection.push("0123456").await;
         slow.push(connection);
     }
     probe(&client(&proxy)).await;
     for mut connection in slow {
         assert_problem(&connection.read().await, 408, "request-timeout");
-        assert_eq!(connection.rest().await.0, b"", "the connection ends");
+        if Way::now().incoming == Incoming::Http1 {
+            assert_eq!(connection.rest().await.0, b"", "the connection ends");
+        }
     }
     assert_eq!(origin.hits(), 1);
     assert_executed(&client(&proxy).post("/charges").key("k0").body("0123456789").send().await);
 }
 
 /// C4: a body that only trickles is cut off long before the deadline of a whole body.
-#[tokio::test]
 async fn bodies_that_trickle_are_cut_off() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--body-timeout", "10m");
     let proxy = proxy.arg("--min-body-rate", "1KiB").start().await;
     let request: Request = client(&proxy).post("/charges").key("k1").body("x".repeat(100_000));
-    let mut connection = client(&proxy).connect().await;
-    connection.write(&request.head_bytes()).await;
+    let mut connection = request.begin().await;
     let told = within("an end of the trickle", async {
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
         loop {
             tick.tick().await;
-            connection.write(b"x").await;
-            if has_ended(&connection) {
+            connection.push("x").await;
+            if connection.has_ended() {
                 return connection.try_read().await.ok();
             }
         }

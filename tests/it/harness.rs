@@ -1,8 +1,17 @@
 //! The test harness itself: what it counts, what it breaks, and what it notices.
+//!
+//! What is written by hand, and answers that end with their connection, are for HTTP/1.1 alone.
 
-use crate::support::{Act, Answer, Client, Ending, Gate, How, Origin};
+use crate::support::{Act, Answer, Client, Ending, Gate, How, Origin, every_protocol};
 
-#[tokio::test]
+every_protocol! {
+    the_ledger_counts_executions_of_each_operation,
+    faults_before_an_answer_are_seen_as_no_answer,
+    a_gate_holds_an_answer_until_it_opens,
+    an_origin_that_stopped_refuses_and_comes_back,
+    idle_connections_are_closed_on_demand,
+}
+
 async fn the_ledger_counts_executions_of_each_operation() {
     let origin = Origin::start().await;
     let client = Client::of(origin.addr);
@@ -40,7 +49,6 @@ async fn a_cut_answer_is_seen_as_cut_and_a_whole_one_as_whole() {
     assert_eq!(client.post("/").send().await.ending, Ending::Cut);
 }
 
-#[tokio::test]
 async fn faults_before_an_answer_are_seen_as_no_answer() {
     let origin = Origin::start().await;
     let client = Client::of(origin.addr);
@@ -55,7 +63,6 @@ async fn faults_before_an_answer_are_seen_as_no_answer() {
     assert_eq!((origin.heads(), origin.hits()), (2, 1));
 }
 
-#[tokio::test]
 async fn a_gate_holds_an_answer_until_it_opens() {
     let origin = Origin::start().await;
     let (gate, late) = (Gate::shut(), Gate::shut());
@@ -78,7 +85,6 @@ async fn interim_answers_are_kept_apart_from_the_final_one() {
     assert_eq!(reply.headers("x-bytes"), [b"\xff"]);
 }
 
-#[tokio::test]
 async fn an_origin_that_stopped_refuses_and_comes_back() {
     let mut origin = Origin::start().await;
     let addr = origin.addr;
@@ -90,7 +96,6 @@ async fn an_origin_that_stopped_refuses_and_comes_back() {
     assert_eq!(origin.hits(), 1);
 }
 
-#[tokio::test]
 async fn idle_connections_are_closed_on_demand() {
     let origin = Origin::start().await;
     let client = Client::of(origin.addr);

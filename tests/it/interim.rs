@@ -1,9 +1,17 @@
 //! U10: interim answers go ahead of the final one of their own request, and nowhere else.
+//!
+//! Callers in HTTP/2 are told none, so that what they see is for HTTP/1.1 callers alone; so is all
+//! that an upstream writes by hand.
 
 use crate::support::{
     Act, Answer, Connection, Exchange, Gate, How, Origin, Peer, Proxy, Reply, assert_executed,
-    assert_problem, assert_replay, client, memory, none_connected_to, outstanding, read_all,
+    assert_problem, assert_replay, client, every_way, every_way_in, memory, none_connected_to,
+    outstanding, read_all,
 };
+
+every_way! { repeats_see_no_hints }
+
+every_way_in! { the_upstream_does_not_tell_callers_to_continue }
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
 const FINAL: &str = "HTTP/1.1 200 Fine\r\nContent-Length: 4\r\n\r\ndone";
@@ -69,7 +77,6 @@ async fn hints_are_cleaned_like_answers() {
 }
 
 /// `100 Continue` is the proxy's to say, and it has said it; `101` is no interim answer.
-#[tokio::test]
 async fn the_upstream_does_not_tell_callers_to_continue() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -80,12 +87,11 @@ async fn the_upstream_does_not_tell_callers_to_continue() {
 }
 
 /// Who waits for another's work, or asks again, is told the answer alone.
-#[tokio::test]
 async fn repeats_see_no_hints() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
     let gate = Gate::shut();
-    let answer = Answer::new(200).preceded_by(HINT).body("done");
+    let answer = Answer::new(200).hint(103, "Link", "</a>").body("done");
     origin.next(Act::Answer(answer).after(&gate));
     let request = client(&proxy).post("/charges").key("k1").body("10");
     let mut leader = request.clone().open().await;

@@ -1,12 +1,32 @@
 //! Keys from hostile and careless callers, and what must not leak out of them.
+//!
+//! Control characters and `Connection` are for HTTP/1.1 callers alone: HTTP/2 has neither.
 
 use crate::support::{
-    Answer, MARKS, Origin, Proxy, Request, assert_executed, assert_problem, assert_replay,
-    assert_standard_base64, client,
+    Answer, MARKS, Origin, Proxy, Request, Way, assert_executed, assert_problem, assert_replay,
+    assert_standard_base64, client, every_way, every_way_out,
 };
 
+every_way! {
+    malformed_keys_are_refused,
+    keys_up_to_their_limit_work,
+    two_lines_of_one_key_header_are_refused,
+    a_malformed_key_is_not_replaced_by_another_source,
+    spoofed_marks_are_stripped_both_ways,
+    guessable_keys_and_shown_hashes_give_nothing_away,
+    a_hash_cannot_be_recomputed_elsewhere,
+    logs_show_no_secrets,
+    the_access_log_shows_duplicates_alone_when_asked_to,
+    many_callers_with_the_same_keys_never_cross,
+    refusals_about_a_key_carry_its_hash,
+}
+
+every_way_out! {
+    control_characters_in_keys_are_refused,
+    connection_may_not_name_keys_credentials_or_framing,
+}
+
 /// C15: what is no key is refused, and nothing is executed.
-#[tokio::test]
 async fn malformed_keys_are_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -34,7 +54,10 @@ async fn malformed_keys_are_refused() {
         for key in malformed {
             let request = client(&proxy).post("/charges").header(name, key).body("10");
             let refused = request.send().await;
-            assert_problem(&refused, 400, "key-malformed");
+            // white space around a value is a mistake in HTTP/2 itself
+            let is_padded = Way::now().incoming.is_http2() && key.starts_with(b" ");
+            let problem = if is_padded { "bad-request" } else { "key-malformed" };
+            assert_problem(&refused, 400, problem);
             assert!(!refused.has("duplicate-key"), "no key, no hash: {refused:?}");
         }
     }
@@ -42,7 +65,6 @@ async fn malformed_keys_are_refused() {
 }
 
 /// C15: a control character in a key is refused before anything looks at it.
-#[tokio::test]
 async fn control_characters_in_keys_are_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -55,7 +77,6 @@ async fn control_characters_in_keys_are_refused() {
 }
 
 /// C15: keys of every length that is allowed work, bare and quoted.
-#[tokio::test]
 async fn keys_up_to_their_limit_work() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -72,7 +93,6 @@ async fn keys_up_to_their_limit_work() {
 }
 
 /// C15: two lines of one key header are refused, equal or not, whatever their case.
-#[tokio::test]
 async fn two_lines_of_one_key_header_are_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -86,7 +106,6 @@ async fn two_lines_of_one_key_header_are_refused() {
 }
 
 /// C15: a malformed key is not passed over for a good one of lower rank.
-#[tokio::test]
 async fn a_malformed_key_is_not_replaced_by_another_source() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -96,7 +115,6 @@ async fn a_malformed_key_is_not_replaced_by_another_source() {
 }
 
 /// A6, C23: no caller can have its key, credential or framing taken off on the way.
-#[tokio::test]
 async fn connection_may_not_name_keys_credentials_or_framing() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -131,7 +149,6 @@ async fn connection_may_not_name_keys_credentials_or_framing() {
 }
 
 /// A10: nobody but the proxy says what is a repeat.
-#[tokio::test]
 async fn spoofed_marks_are_stripped_both_ways() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -164,7 +181,6 @@ async fn spoofed_marks_are_stripped_both_ways() {
 }
 
 /// A9: a guessed key shows nothing of another caller, and a shown hash is no key.
-#[tokio::test]
 async fn guessable_keys_and_shown_hashes_give_nothing_away() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -192,7 +208,6 @@ async fn guessable_keys_and_shown_hashes_give_nothing_away() {
 }
 
 /// P9: the hash is keyed, so that the same request has another hash in another process.
-#[tokio::test]
 async fn a_hash_cannot_be_recomputed_elsewhere() {
     let origin = Origin::start().await;
     let mut hashes = Vec::new();
@@ -207,7 +222,6 @@ async fn a_hash_cannot_be_recomputed_elsewhere() {
 }
 
 /// P8: neither log ever shows a key, a body, a credential or a query value.
-#[tokio::test]
 async fn logs_show_no_secrets() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--access-log", "all").arg("--log-level", "debug");
@@ -236,7 +250,6 @@ async fn logs_show_no_secrets() {
 }
 
 /// P8: the access log tells repeats apart, and with `duplicates` tells of nothing else.
-#[tokio::test]
 async fn the_access_log_shows_duplicates_alone_when_asked_to() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--access-log", "duplicates").start().await;
@@ -251,10 +264,9 @@ async fn the_access_log_shows_duplicates_alone_when_asked_to() {
 }
 
 /// C18: many callers with the same keys never see each other's answers.
-#[tokio::test]
 async fn many_callers_with_the_same_keys_never_cross() {
-    const CALLERS: usize = 100;
     const KEYS: usize = 20;
+    let callers = Way::now().share(100);
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
     let client = client(&proxy);
@@ -263,9 +275,9 @@ async fn many_callers_with_the_same_keys_never_cross() {
         connections.push(client.connect().await);
     }
     for round in 0..3 {
-        for step in 0..CALLERS * KEYS {
+        for step in 0..callers * KEYS {
             // a stride that is prime to the number of pairs visits each once, far apart
-            let pair = step * 619 % (CALLERS * KEYS);
+            let pair = step * 619 % (callers * KEYS);
             let (caller, key) = (format!("t{}", pair / KEYS), format!("k{}", pair % KEYS));
             let connection = &mut connections[step % 8];
             let request = client.post("/charges").caller(&caller).key(&key).body("10");
@@ -275,11 +287,10 @@ async fn many_callers_with_the_same_keys_never_cross() {
             assert_eq!(reply.is_repeat(), round > 0, "{reply:?}");
         }
     }
-    assert_eq!(origin.hits(), CALLERS * KEYS);
+    assert_eq!(origin.hits(), callers * KEYS);
 }
 
 /// Own answers about a key carry its hash, so that an operator can look it up.
-#[tokio::test]
 async fn refusals_about_a_key_carry_its_hash() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;

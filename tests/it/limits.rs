@@ -1,9 +1,28 @@
 //! Limits on what a request may be like: one below, at, and one above.
+//!
+//! The exact bytes of a head, heads that never end, and what is pipelined behind one are for
+//! HTTP/1.1 callers alone; chunks as they reach the upstream, for such upstreams.
 
 use crate::support::{
-    How, Origin, Peer, Proxy, Reply, Request, assert_executed, assert_problem, assert_replay,
-    chunked, client, eventually, problem_of, talk,
+    How, Origin, Peer, Proxy, Reply, Request, Way, assert_executed, assert_problem, assert_replay,
+    client, eventually, every_way, every_way_in, every_way_out, problem_of, talk,
 };
+
+every_way! {
+    targets_have_a_limit,
+    headers_have_a_limit_in_lines,
+    bodies_have_a_limit_beyond_which_they_are_not_protected,
+    a_body_that_is_declared_too_large_is_not_read,
+    bodies_in_memory_have_a_limit_in_all,
+    a_passed_body_that_breaks_off_never_looks_whole,
+}
+
+every_way_in! { endless_chunks_are_refused_or_passed_on_as_they_come }
+
+every_way_out! {
+    headers_have_a_limit_in_bytes,
+    a_head_that_is_too_large_is_refused_alone,
+}
 
 /// A guarded and an unguarded request for this target.
 fn both(proxy: &Proxy, target: &str, key: usize) -> [Request; 2] {
@@ -12,7 +31,6 @@ fn both(proxy: &Proxy, target: &str, key: usize) -> [Request; 2] {
 }
 
 /// C6: targets.
-#[tokio::test]
 async fn targets_have_a_limit() {
     let origin = Origin::start().await;
     for (limit, flags) in [(8192, None), (100, Some("100B"))] {
@@ -44,7 +62,6 @@ fn padded(request: &Request, head: usize) -> Request {
 }
 
 /// C6: headers, in bytes with the request line.
-#[tokio::test]
 async fn headers_have_a_limit_in_bytes() {
     let origin = Origin::start().await;
     for (limit, flag) in [(32 << 10, "32KiB"), (2048, "2KiB"), (12_000, "12000B")] {
@@ -61,7 +78,6 @@ async fn headers_have_a_limit_in_bytes() {
 }
 
 /// C6: headers, in lines.
-#[tokio::test]
 async fn headers_have_a_limit_in_lines() {
     let origin = Origin::start().await;
     for limit in [100, 20, 150] {
@@ -101,11 +117,10 @@ async fn a_head_that_never_ends_is_cut_off() {
 }
 
 /// C7: bodies, with a key and without.
-#[tokio::test]
 async fn bodies_have_a_limit_beyond_which_they_are_not_protected() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-request", "10000B").start().await;
-    for chunk in [None, Some(1), Some(777), Some(20_000)] {
+    for chunk in [None, Some(Way::now().incoming.least_piece()), Some(777), Some(20_000)] {
         for (length, fits) in [(9_999, true), (10_000, true), (10_001, false)] {
             let body = format!("{chunk:?}").repeat(5_000)[..length].to_owned();
             let keyed = client(&proxy).post("/charges").key(format!("k{length}{chunk:?}"));
@@ -143,46 +158,41 @@ fn assert_unprotected(reply: &Reply) {
 }
 
 /// C7: what is declared to be too large is refused before any of it is read.
-#[tokio::test]
 async fn a_body_that_is_declared_too_large_is_not_read() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
     for length in [(8_u64 << 20) + 1, 10 << 30, u64::from(u32::MAX) + 3, i64::MAX as u64] {
         let request = client(&proxy).post("/charges").key("k1").unframed();
         let request = request.header("Content-Length", length.to_string());
-        let mut connection = request.open().await;
+        let mut connection = request.begin().await;
         assert_too_large(&connection.read().await);
     }
     assert_eq!(origin.heads(), 0);
 }
 
 /// C7: chunks without end: refused at the limit with a key, passed on as they come without.
-#[tokio::test]
 async fn endless_chunks_are_refused_or_passed_on_as_they_come() {
     let peer = Peer::start().await;
     let proxy = Proxy::before_address(peer.addr).arg("--max-request", "64KiB").start().await;
-    let piece = chunked(&[b'x'; 4096], 4096);
-    let piece = &piece[..piece.len() - b"0\r\n\r\n".len()];
-    let mut keyed = client(&proxy).connect().await;
-    keyed.write(&client(&proxy).post("/import").key("k1").chunked(1).head_bytes()).await;
+    let piece = [b'x'; 4096];
+    let mut keyed = client(&proxy).post("/import").key("k1").chunked(1).begin().await;
     for _ in 0..17 {
-        keyed.write(piece).await;
+        keyed.push(piece).await;
     }
     assert_too_large(&keyed.read().await);
-    let mut plain = client(&proxy).connect().await;
-    plain.write(&client(&proxy).post("/import").chunked(1).head_bytes()).await;
+    let mut plain = client(&proxy).post("/import").chunked(1).begin().await;
     for _ in 0..17 {
-        plain.write(piece).await;
+        plain.push(piece).await;
     }
     let mut exchange = peer.accept().await;
     let head = exchange.head().await;
     assert_eq!(head.all("transfer-encoding"), [b"chunked"]);
     assert!(!head.has("content-length"), "{head:?}");
     for _ in 0..1000 {
-        plain.write(piece).await;
+        plain.push(piece).await;
         exchange.take(4096).await;
     }
-    plain.write(b"0\r\n\r\n").await;
+    plain.end().await;
     exchange.sees(b"0\r\n\r\n").await;
     exchange.write("HTTP/1.1 201 Fine\r\nContent-Length: 2\r\n\r\nok").await;
     assert_unprotected(&plain.read().await);
@@ -190,7 +200,6 @@ async fn endless_chunks_are_refused_or_passed_on_as_they_come() {
 
 /// C7: all bodies together have a limit; beyond it callers are told to come back, and when
 /// there is room again they are served.
-#[tokio::test]
 async fn bodies_in_memory_have_a_limit_in_all() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-buffered", "1MiB").start().await;
@@ -200,9 +209,8 @@ async fn bodies_in_memory_have_a_limit_in_all() {
     };
     let mut held = Vec::new();
     for key in 0..3 {
-        let bytes = request(key).bytes();
-        let mut connection = client(&proxy).connect().await;
-        connection.write(&bytes[..bytes.len() - 1]).await;
+        let mut connection = request(key).begin().await;
+        connection.push(vec![b'x'; 299_999]).await;
         held.push(connection);
     }
     proxy.has_read_all().await;
@@ -213,7 +221,8 @@ async fn bodies_in_memory_have_a_limit_in_all() {
     let small = client(&proxy).post("/charges").key("small").body("10").send().await;
     assert_executed(&small);
     for connection in &mut held {
-        connection.write(b"x").await;
+        connection.push("x").await;
+        connection.end().await;
         assert_executed(&connection.read().await);
     }
     for key in 3..6 {
@@ -223,35 +232,25 @@ async fn bodies_in_memory_have_a_limit_in_all() {
 }
 
 /// C2: a body that is passed on and breaks off is broken for the upstream, too.
-#[tokio::test]
 async fn a_passed_body_that_breaks_off_never_looks_whole() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).arg("--max-request", "1KiB").start().await;
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
     let body = "0123456789".repeat(1_000);
     let query = client(&proxy).method("QUERY", "/search").body(&body);
     let import = client(&proxy).post("/import").body(&body);
-    for request in [query.clone(), query.chunked(1_000), import.clone(), import.chunked(1_000)] {
-        for how in [How::Close, How::Reset] {
-            let bytes = request.bytes();
-            let mut caller = client(&proxy).connect().await;
-            caller.write(&bytes[..bytes.len() - 6]).await;
-            let mut exchange = peer.accept().await;
-            let head = exchange.head().await;
-            exchange.sees(b"0123456789").await;
-            match how {
-                How::Close => drop(caller),
-                How::Reset => caller.reset(),
-            }
-            let (came, _) = exchange.rest().await;
-            let promised = head.first("content-length").map(str::parse::<usize>);
-            assert!(promised.is_none_or(|length| length == Ok(10_000) && came.len() < 10_000));
-            assert!(!came.ends_with(b"0\r\n\r\n"), "it looks whole: {request:?}, {how:?}");
-        }
+    let requests = [query.clone(), query.chunked(1_000), import.clone(), import.chunked(1_000)];
+    let breaks = [How::Close, How::Reset];
+    let all = requests.iter().flat_map(|request| breaks.map(|how| (request, how)));
+    for (number, (request, how)) in all.enumerate() {
+        let caller = request.open_cut(request.bytes().len() - 6).await;
+        origin.wait_for_heads(number + 1).await;
+        caller.leave(how);
+        origin.wait_for_broken_off(number + 1).await;
+        assert_eq!(origin.hits(), 0, "it looks whole: {request:?}, {how:?}");
     }
 }
 
 /// C6, C10: what follows a head that is too large is the next request, or nothing.
-#[tokio::test]
 async fn a_head_that_is_too_large_is_refused_alone() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-header-bytes", "2KiB").start().await;

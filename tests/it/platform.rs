@@ -1,4 +1,6 @@
 //! How an instance ends: in good order, late, at once, or without a word.
+//!
+//! What is about the process alone, and not about what it speaks, is tested in HTTP/1.1.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,9 +9,24 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Act, Gate, Instance, Origin, Peer, Proxy, Reply, assert_executed, assert_marked,
-    assert_problem, assert_replay, client, eventually, outstanding, read_all, run,
+    Act, Answer, Gate, Incoming, Instance, Origin, Proxy, Reply, Way, assert_executed,
+    assert_marked, assert_problem, assert_replay, client, eventually, every_way, outstanding,
+    read_all, run,
 };
+
+every_way! {
+    everything_in_flight_is_answered_before_the_end,
+    nothing_is_executed_and_left_unanswered_when_the_end_comes_under_load,
+    work_without_a_caller_is_finished_before_the_end,
+    a_request_that_has_begun_is_served_before_the_end,
+    idle_connections_do_not_hold_up_the_end,
+    work_that_is_left_when_the_time_has_passed_is_given_up,
+    late_answers_are_listened_for_until_the_end,
+    a_second_signal_ends_it_at_once,
+    an_instance_without_work_ends_in_good_order,
+    a_killed_instance_forgets_its_answers_and_executes_again,
+    a_stopped_instance_goes_on_where_it_was,
+}
 
 /// Asks the proxy to end, and waits until it is about to.
 async fn drain(proxy: &Proxy, signal: &str) {
@@ -27,7 +44,6 @@ async fn refuses_connections(proxy: &Proxy) {
 }
 
 /// P1: what was accepted before the signal is answered after it; nothing more is accepted.
-#[tokio::test]
 async fn everything_in_flight_is_answered_before_the_end() {
     for signal in ["TERM", "INT"] {
         let origin = Origin::start().await;
@@ -50,7 +66,8 @@ async fn everything_in_flight_is_answered_before_the_end() {
         for reply in read_all(&mut leaders).await {
             assert_executed(&reply);
             assert_eq!(reply.status, 201);
-            assert!(reply.head.has_token("connection", "close"), "it is the last: {reply:?}");
+            let is_last = reply.head.has_token("connection", "close");
+            assert_eq!(is_last, Way::now().incoming == Incoming::Http1, "{reply:?}");
         }
         for reply in read_all(&mut followers).await {
             assert_marked(&reply);
@@ -61,7 +78,6 @@ async fn everything_in_flight_is_answered_before_the_end() {
 }
 
 /// P1: callers that never stop asking: whatever was executed was answered, and nothing twice.
-#[tokio::test]
 async fn nothing_is_executed_and_left_unanswered_when_the_end_comes_under_load() {
     let origin = Origin::start().await;
     let mut proxy = Proxy::before(&origin).start().await;
@@ -74,7 +90,7 @@ async fn nothing_is_executed_and_left_unanswered_when_the_end_comes_under_load()
             for number in 0.. {
                 let body = format!(r#"{{"op":"charge-{caller}-{number}"}}"#);
                 let key = format!("k{caller}-{number}");
-                connection.write(&client.post("/charges").key(key).body(body).bytes()).await;
+                client.post("/charges").key(key).body(body).open_on(&mut connection).await;
                 match connection.try_read().await {
                     Ok(reply) => assert_executed(&reply),
                     Err(_) => return,
@@ -83,7 +99,7 @@ async fn nothing_is_executed_and_left_unanswered_when_the_end_comes_under_load()
             }
         });
     }
-    origin.wait_for_hits(500).await;
+    origin.wait_for_hits(Way::now().share(500)).await;
     proxy.terminate();
     callers.join_all().await;
     assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
@@ -91,45 +107,42 @@ async fn nothing_is_executed_and_left_unanswered_when_the_end_comes_under_load()
 }
 
 /// P1: work whose caller has left is finished, too.
-#[tokio::test]
 async fn work_without_a_caller_is_finished_before_the_end() {
-    let peer = Peer::start().await;
-    let mut proxy = Proxy::before_address(peer.addr).start().await;
+    let origin = Origin::start().await;
+    let mut proxy = Proxy::before(&origin).start().await;
+    let [begun, ended] = [(); 2].map(|()| Gate::shut());
+    let answer = Answer::new(201).body("x".repeat(999)).body_after(&ended, "x");
+    origin.next(Act::Answer(answer).after(&begun));
     let caller = client(&proxy).post("/charges").key("k1").body("10").open().await;
-    let mut exchange = peer.accept().await;
-    exchange.request().await;
+    origin.wait_for_hits(1).await;
     caller.reset();
     proxy.has_read_all().await;
     drain(&proxy, "TERM").await;
     refuses_connections(&proxy).await;
     assert!(proxy.runs(), "work is left");
-    exchange.write("HTTP/1.1 201 Fine\r\nContent-Length: 1000\r\n\r\n").await;
-    exchange.write("x".repeat(999)).await;
+    begun.open();
     assert!(proxy.runs(), "a byte is missing");
-    exchange.write("x").await;
-    assert!(exchange.rest().await.0.is_empty());
+    ended.open();
     assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
 }
 
 /// P1: a caller that is still sending its body is heard out.
-#[tokio::test]
 async fn a_request_that_has_begun_is_served_before_the_end() {
     let origin = Origin::start().await;
     let mut proxy = Proxy::before(&origin).start().await;
-    let bytes = client(&proxy).post("/charges").key("k1").body("0123456789").bytes();
-    let mut caller = client(&proxy).connect().await;
-    caller.write(&bytes[..bytes.len() - 1]).await;
+    let mut caller = client(&proxy).post("/charges").key("k1").body("0123456789").begin().await;
+    caller.push("012345678").await;
     proxy.has_read_all().await;
     drain(&proxy, "TERM").await;
     refuses_connections(&proxy).await;
-    caller.write(&bytes[bytes.len() - 1..]).await;
+    caller.push("9").await;
+    caller.end().await;
     assert_executed(&caller.read().await);
     assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
     assert_eq!(origin.hits(), 1);
 }
 
 /// P1: connections that ask for nothing do not hold up the end.
-#[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
     let origin = Origin::start().await;
     let mut proxy = Proxy::before(&origin).start().await;
@@ -147,50 +160,46 @@ async fn idle_connections_do_not_hold_up_the_end() {
 }
 
 /// P1: when the time to end has passed, what is left is given up, and said to be.
-#[tokio::test]
 async fn work_that_is_left_when_the_time_has_passed_is_given_up() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).arg("--drain-timeout", "500ms");
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--drain-timeout", "500ms");
     let mut proxy = proxy.start().await;
+    origin.next(Act::Ledger.after(&Gate::shut()));
     let mut caller = client(&proxy).post("/charges").key("k1").body("10").open().await;
-    let mut exchange = peer.accept().await;
-    exchange.request().await;
+    origin.wait_for_hits(1).await;
     proxy.terminate();
     assert_eq!(proxy.wait_exit().await.code(), Some(1), "{}", proxy.log());
     assert!(caller.try_read().await.is_err(), "nobody knows what became of it");
-    exchange.rest().await;
+    origin.wait_for_broken_off(1).await;
     let left = |line: &str| line.contains("not ended in good order");
     let said = proxy.wait_for_log("what was left", left).await;
     assert!(said.contains("1 operations"), "{said}");
 }
 
 /// P1, U6: a late answer is work, too: it is waited for as long as the end may take.
-#[tokio::test]
 async fn late_answers_are_listened_for_until_the_end() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).arg("--upstream-timeout", "300ms");
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--upstream-timeout", "300ms");
     let mut proxy = proxy.start().await;
-    let mut caller = client(&proxy).post("/charges").key("k1").body("10").open().await;
-    let mut exchange = peer.accept().await;
-    exchange.request().await;
-    assert_problem(&caller.read().await, 504, "upstream-timeout");
+    let gate = Gate::shut();
+    origin.next(Act::Ledger.after(&gate));
+    let told = client(&proxy).post("/charges").key("k1").body("10").send().await;
+    assert_problem(&told, 504, "upstream-timeout");
     drain(&proxy, "TERM").await;
     refuses_connections(&proxy).await;
     assert!(proxy.runs(), "the late answer may still come");
-    exchange.write("HTTP/1.1 201 Fine\r\nContent-Length: 0\r\n\r\n").await;
+    gate.open();
     assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
 }
 
 /// P1: a second signal, the same or another, ends it at once.
-#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "INT")] {
-        let peer = Peer::start().await;
-        let proxy = Proxy::before_address(peer.addr).arg("--drain-timeout", "10m");
-        let mut proxy = proxy.start().await;
+        let origin = Origin::start().await;
+        let mut proxy = Proxy::before(&origin).arg("--drain-timeout", "10m").start().await;
+        origin.next(Act::Ledger.after(&Gate::shut()));
         let mut caller = client(&proxy).post("/charges").key("k1").body("10").open().await;
-        let mut exchange = peer.accept().await;
-        exchange.request().await;
+        origin.wait_for_hits(1).await;
         drain(&proxy, first).await;
         assert!(proxy.runs());
         proxy.signal(second);
@@ -200,7 +209,6 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 /// P1: an end that nobody waits for takes no time, whatever has been served before.
-#[tokio::test]
 async fn an_instance_without_work_ends_in_good_order() {
     let origin = Origin::start().await;
     let mut proxy = Proxy::before(&origin).start().await;
@@ -229,7 +237,6 @@ async fn a_signal_right_after_the_ready_line_is_heard() {
 }
 
 /// P2, S14: what was kept in memory is gone with the process, and is executed again.
-#[tokio::test]
 async fn a_killed_instance_forgets_its_answers_and_executes_again() {
     let origin = Origin::start().await;
     let charge = async |proxy: &Proxy| -> Reply {
@@ -242,8 +249,7 @@ async fn a_killed_instance_forgets_its_answers_and_executes_again() {
         assert_eq!(origin.hits(), round);
         let mut cut = client(&proxy).post("/charges").key("cut").body("10").chunked(1);
         cut = cut.header("X-Round", round.to_string());
-        let mut connection = client(&proxy).connect().await;
-        connection.write(&cut.bytes()[..cut.bytes().len() - 3]).await;
+        let mut connection = cut.open_cut(cut.bytes().len() - 3).await;
         proxy.kill_9().await;
         assert!(connection.try_read().await.is_err());
     }
@@ -287,21 +293,22 @@ async fn a_second_instance_at_the_same_address_does_not_start() {
 }
 
 /// P3: an instance that was stopped for a while goes on where it was.
-#[tokio::test]
 async fn a_stopped_instance_goes_on_where_it_was() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).start().await;
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).start().await;
+    let gate = Gate::shut();
+    origin.next(Act::Ledger.after(&gate));
     let request = client(&proxy).post("/charges").key("k1").body("10");
     let mut caller = request.clone().open().await;
-    let mut exchange = peer.accept().await;
-    exchange.request().await;
+    let mut repeat = client(&proxy).connect().await;
+    origin.wait_for_hits(1).await;
     proxy.signal("STOP");
-    exchange.write("HTTP/1.1 201 Fine\r\nContent-Length: 4\r\n\r\ndone").await;
-    let mut repeat = request.clone().open().await;
+    gate.open();
+    request.open_on(&mut repeat).await;
     proxy.signal("CONT");
     let first = caller.read().await;
     assert_executed(&first);
     assert_replay(&first, &repeat.read().await);
     assert_replay(&first, &request.send().await);
-    peer.assert_no_more_connections();
+    assert_eq!(origin.hits(), 1);
 }

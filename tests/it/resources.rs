@@ -1,11 +1,24 @@
 //! Little memory, few descriptors, slow peers: the proxy bends and comes back.
+//!
+//! Descriptors are used up before anything is spoken, and heads that trickle are for HTTP/1.1
+//! callers alone.
 
 use std::time::Duration;
 
 use crate::support::{
-    Act, Answer, Connection, Gate, Origin, Peer, Proxy, Request, assert_executed, assert_marked,
-    assert_problem, assert_replay, client, eventually, gzip, memory,
+    Act, Answer, Connection, Gate, Origin, Proxy, Request, Way, assert_executed, assert_marked,
+    assert_problem, assert_replay, client, eventually, every_way, gzip, memory,
 };
+
+every_way! {
+    connections_beyond_their_limit_are_told_so,
+    idle_connections_are_closed_and_busy_ones_are_not,
+    a_stalled_reader_of_a_passed_answer_is_dropped,
+    large_bodies_do_not_keep_small_requests_waiting,
+    a_compressed_bomb_is_hashed_as_it_came,
+    repeats_that_nobody_reads_do_not_pile_up,
+    kept_answers_take_no_more_room_than_they_may,
+}
 
 const MIB: usize = 1 << 20;
 
@@ -39,7 +52,6 @@ async fn an_instance_that_ran_out_of_descriptors_recovers() {
 }
 
 /// C4: connections have a limit; one too many is told so, and takes nobody's place.
-#[tokio::test]
 async fn connections_beyond_their_limit_are_told_so() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-connections", "5").start().await;
@@ -50,7 +62,13 @@ async fn connections_beyond_their_limit_are_told_so() {
         held.push(connection);
     }
     for _ in 0..10 {
-        let refused = client(&proxy).post("/charges").key("k1").body("10").send().await;
+        let refused = client(&proxy).post("/charges").key("k1").body("10").try_send().await;
+        // whoever may speak HTTP/2 is not understood before there is a place
+        if Way::now().incoming.is_http2() {
+            assert!(refused.is_err(), "{refused:?}");
+            continue;
+        }
+        let refused = refused.expect("an answer");
         assert_problem(&refused, 503, "busy");
         assert!(refused.head.has_token("connection", "close"), "{refused:?}");
     }
@@ -59,8 +77,11 @@ async fn connections_beyond_their_limit_are_told_so() {
         assert_eq!(client(&proxy).get("/charges").send_on(connection).await.status, 201);
     }
     held.pop();
-    eventually("a free place", async || client(&proxy).get("/charges").send().await.status == 201)
-        .await;
+    eventually("a free place", async || {
+        let reply = client(&proxy).get("/charges").try_send().await;
+        reply.is_ok_and(|reply| reply.status == 201)
+    })
+    .await;
 }
 
 /// Sends a byte now and then until the proxy has closed; what it said meanwhile.
@@ -101,7 +122,6 @@ async fn heads_that_trickle_are_cut_off() {
 
 /// C4: a connection may be idle between its requests, and not for ever; a long answer is not
 /// idleness.
-#[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--keep-alive-timeout", "1s");
@@ -119,25 +139,20 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
 }
 
 /// C5: a caller that does not read what is passed on is let go, and the upstream with it.
-#[tokio::test]
 async fn a_stalled_reader_of_a_passed_answer_is_dropped() {
-    let peer = Peer::start().await;
-    let proxy = Proxy::before_address(peer.addr).arg("--write-timeout", "1s").start().await;
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--write-timeout", "1s").start().await;
     let mut caller = client(&proxy).connect_narrow().await;
-    caller.write(&client(&proxy).get("/report").bytes()).await;
-    let mut exchange = peer.accept().await;
-    exchange.request().await;
-    exchange.write(format!("HTTP/1.1 200 Fine\r\nContent-Length: {}\r\n\r\n", 1_u64 << 40)).await;
-    let piece = vec![b'x'; MIB];
-    while exchange.try_write(&piece).await.is_ok() {}
+    origin.next(Answer::new(200).endless(vec![b'x'; MIB]));
+    client(&proxy).get("/report").open_on(&mut caller).await;
+    origin.wait_for_broken_off(1).await;
     let (bytes, _) = caller.rest().await;
     assert!(bytes.len() < 1 << 30, "it is cut off");
 }
 
 /// P6: large bodies are hashed and sent while small requests are served as before.
-#[tokio::test]
 async fn large_bodies_do_not_keep_small_requests_waiting() {
-    const UPLOADS: usize = 16;
+    let uploads_max = Way::now().share(16);
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
     origin.respond(|received| Answer::new(201).body(received.body.len().to_string()).into());
@@ -149,7 +164,7 @@ async fn large_bodies_do_not_keep_small_requests_waiting() {
         if number.is_multiple_of(2) { post.key(format!("k{number}")) } else { post }
     };
     let mut uploads = tokio::task::JoinSet::new();
-    for number in 0..UPLOADS {
+    for number in 0..uploads_max {
         uploads.spawn(upload(number).send());
     }
     let mut small = 0;
@@ -166,9 +181,9 @@ async fn large_bodies_do_not_keep_small_requests_waiting() {
     }
     assert_marked(&upload(0).send().await);
     assert_marked(&upload(1).send().await);
-    assert_eq!(origin.hits(), UPLOADS + small);
+    assert_eq!(origin.hits(), uploads_max + small);
     let grown = memory(&proxy, "VmHWM").saturating_sub(before);
-    assert!(grown < 2 * UPLOADS * 8 * MIB + 64 * MIB, "{} MiB", grown / MIB);
+    assert!(grown < 2 * uploads_max * 8 * MIB + 64 * MIB, "{} MiB", grown / MIB);
 }
 
 /// A gzip body of a few KiB that is this many MiB when it is decoded.
@@ -184,7 +199,6 @@ fn bomb(mib: usize, mtime: u8) -> Vec<u8> {
 }
 
 /// A14: a body that grows when it is decoded is decoded to a limit, and hashed as it came.
-#[tokio::test]
 async fn a_compressed_bomb_is_hashed_as_it_came() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -211,7 +225,6 @@ async fn a_compressed_bomb_is_hashed_as_it_came() {
 
 /// A13: a caller that asks for a large answer again and again and reads none of it is given one
 /// at a time.
-#[tokio::test]
 async fn repeats_that_nobody_reads_do_not_pile_up() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -223,7 +236,9 @@ async fn repeats_that_nobody_reads_do_not_pile_up() {
     let mut unread = Vec::new();
     for _ in 0..20 {
         let mut connection = client(&proxy).connect_narrow().await;
-        connection.write(&request.bytes().repeat(50)).await;
+        for _ in 0..50 {
+            request.open_on(&mut connection).await;
+        }
         unread.push(connection);
     }
     for _ in 0..20 {
@@ -235,7 +250,6 @@ async fn repeats_that_nobody_reads_do_not_pile_up() {
 }
 
 /// S2: what is kept takes the room that it may take, however much passes through.
-#[tokio::test]
 async fn kept_answers_take_no_more_room_than_they_may() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--store-max-bytes", "8MiB").start().await;

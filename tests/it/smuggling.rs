@@ -1,9 +1,25 @@
 //! Bodies that look like requests, behind every kind of early answer: none is ever taken for one.
+//!
+//! All of this is for HTTP/1.1 callers alone, whose bytes are written by hand; in HTTP/2, a stream
+//! holds one request. What comes of it is seen on every way out.
 
 use crate::support::{
     Act, Answer, Connection, Gate, How, Origin, Proxy, Request, Reserved, assert_executed,
-    assert_marked, assert_one_executed, assert_problem, client, read_all, talk,
+    assert_marked, assert_one_executed, assert_problem, client, every_way_out, read_all, talk,
 };
+
+every_way_out! {
+    a_body_behind_a_refusal_is_never_a_request,
+    a_body_behind_a_known_key_is_never_a_request,
+    a_body_behind_a_running_key_is_never_a_request,
+    a_body_behind_an_unreachable_upstream_is_never_a_request,
+    nothing_is_parsed_after_connect,
+    a_caller_that_expects_to_be_told_is_told_once_to_continue,
+    a_caller_that_is_refused_is_not_told_to_continue,
+    unknown_expectations_are_refused,
+    pipelined_requests_are_answered_in_their_order,
+    a_repeat_that_is_pipelined_behind_its_first_request_waits_for_it,
+}
 
 const SMUGGLED: &str = "GET /admin HTTP/1.1\r\nHost: api.example\r\n\r\n";
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: api.example\r\n\r\n";
@@ -37,7 +53,6 @@ async fn assert_swallowed(origin: &Origin, proxy: &Proxy, request: &Request, sta
 }
 
 /// C10: refusals before the body has been read leave none of it behind.
-#[tokio::test]
 async fn a_body_behind_a_refusal_is_never_a_request() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
@@ -67,7 +82,6 @@ async fn a_body_behind_a_refusal_is_never_a_request() {
 }
 
 /// C10: what is known about a key is told after the body has been read, and leaves nothing.
-#[tokio::test]
 async fn a_body_behind_a_known_key_is_never_a_request() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-response", "1KiB").start().await;
@@ -89,7 +103,6 @@ async fn a_body_behind_a_known_key_is_never_a_request() {
 }
 
 /// C10: the same for a repeat that has waited in vain.
-#[tokio::test]
 async fn a_body_behind_a_running_key_is_never_a_request() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--wait", "20ms").start().await;
@@ -105,7 +118,6 @@ async fn a_body_behind_a_running_key_is_never_a_request() {
 }
 
 /// C10: an upstream that cannot be reached leaves the bodies of its callers unread, not parsed.
-#[tokio::test]
 async fn a_body_behind_an_unreachable_upstream_is_never_a_request() {
     let reserved = Reserved::new();
     let proxy = Proxy::before_address(reserved.addr).start().await;
@@ -123,7 +135,6 @@ async fn a_body_behind_an_unreachable_upstream_is_never_a_request() {
 }
 
 /// Bytes after CONNECT are not HTTP, whatever they look like: the connection ends.
-#[tokio::test]
 async fn nothing_is_parsed_after_connect() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -143,7 +154,6 @@ async fn expecting(proxy: &Proxy, request: Request) -> Connection {
 }
 
 /// C8: a caller that asks first is told to go on, once, and the upstream is not asked.
-#[tokio::test]
 async fn a_caller_that_expects_to_be_told_is_told_once_to_continue() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
@@ -170,7 +180,6 @@ async fn a_caller_that_expects_to_be_told_is_told_once_to_continue() {
 }
 
 /// C8: where the head alone is enough to refuse, the body is not asked for.
-#[tokio::test]
 async fn a_caller_that_is_refused_is_not_told_to_continue() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -194,7 +203,6 @@ async fn a_caller_that_is_refused_is_not_told_to_continue() {
 }
 
 /// C8: what is expected beyond that is refused, on whatever line it stands.
-#[tokio::test]
 async fn unknown_expectations_are_refused() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -221,7 +229,6 @@ async fn unknown_expectations_are_refused() {
 }
 
 /// C9: a repeat right behind its first request, and others: answers in order, and no deadlock.
-#[tokio::test]
 async fn pipelined_requests_are_answered_in_their_order() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;
@@ -252,7 +259,6 @@ async fn pipelined_requests_are_answered_in_their_order() {
 }
 
 /// C9, K10: a repeat that is pipelined behind a first request that takes its time.
-#[tokio::test]
 async fn a_repeat_that_is_pipelined_behind_its_first_request_waits_for_it() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).start().await;

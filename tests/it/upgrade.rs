@@ -1,5 +1,7 @@
 //! Requests that ask for another protocol: tunnelled where that is safe, and only once it is
 //! agreed on.
+//!
+//! All of this is for HTTP/1.1 alone: HTTP/2 has no upgrades.
 
 use crate::support::{
     Answer, Connection, Exchange, Origin, Peer, Proxy, Request, assert_executed, assert_problem,
@@ -147,7 +149,7 @@ async fn a_guarded_request_cannot_upgrade() {
     let proxy = Proxy::before(&origin).start().await;
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         for key in [None, Some("k1")] {
-            for protocol in ["websocket", "h2c", "anything/1, websocket", ""] {
+            for protocol in ["websocket", "websocket, h2c", "anything/1, websocket", ""] {
                 let request = client(&proxy).method(method, "/chat").key_if(key).body("10");
                 let request = request.header("Connection", "close, upgrade");
                 let refused = request.header("Upgrade", protocol).send().await;
@@ -156,6 +158,25 @@ async fn a_guarded_request_cannot_upgrade() {
         }
     }
     assert_eq!(origin.heads(), 0);
+}
+
+/// A3: some clients ask for h2c with whatever they send first; that is answered as it has come.
+#[tokio::test]
+async fn a_guarded_request_may_ask_for_h2c_and_does_not_get_it() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).start().await;
+    for key in [None, Some("k1")] {
+        let post = client(&proxy).post("/chat").key_if(key).body("10");
+        let asking = post.clone().header("Connection", "Upgrade, HTTP2-Settings");
+        let asking = asking.header("HTTP2-Settings", "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA");
+        let first = asking.header("Upgrade", "h2c").send().await;
+        assert_executed(&first);
+        assert_replay(&first, &post.send().await);
+        for name in ["upgrade", "http2-settings", "connection"] {
+            assert!(!origin.last().head.has(name), "{:?}", origin.last());
+        }
+    }
+    assert_eq!(origin.hits(), 2);
 }
 
 /// A3: a protocol that is only mentioned is not asked for, and not mentioned to the upstream.

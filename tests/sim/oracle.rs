@@ -218,7 +218,7 @@ impl Facts {
                 runs(Some(Report::Streaming))
                     || self.saw(key, |record, _| record.state == State::Unreplayable)
             }
-            Refusal::Busy(Limit::Bytes) => false,
+            Refusal::Busy(Limit::Bytes | Limit::FlightsPerConnection) => false,
             Refusal::Busy(_) => self.plan.limits.tight,
             Refusal::StoreFull => self.plan.limits.records_max < 100,
             Refusal::StoreUnavailable => {

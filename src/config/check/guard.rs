@@ -59,7 +59,7 @@ fn alone(own: &GuardKeys, mistakes: &mut Mistakes) {
 /// What several tables say together. What a route has not said itself is found again with the same
 /// place, and so counts once.
 fn together(keys: &GuardKeys, written: &Written, mistakes: &mut Mistakes) {
-    callers(keys, mistakes);
+    callers(keys, written, mistakes);
     required(keys, mistakes);
     tokens(keys, written, mistakes);
     window(keys, written, mistakes);
@@ -144,15 +144,20 @@ fn pairs(own: &GuardKeys, all: &GuardKeys, mistakes: &mut Mistakes) {
 }
 
 /// What says who a caller is must be there now and then.
-fn callers(keys: &GuardKeys, mistakes: &mut Mistakes) {
+fn callers(keys: &GuardKeys, written: &Written, mistakes: &mut Mistakes) {
+    let tls = &written.tls;
+    let unread = tls.unread.contains(&"client_ca_file") || written.top.unread.contains(&"tls");
+    if tls.client_ca_file.is_some() || unread {
+        return;
+    }
     let Some(caller) = keys.caller.as_ref().filter(|caller| !caller.value.is_empty()) else {
         return;
     };
     let is_certificate =
         |source: &Located<CallerSource>| source.value == CallerSource::ClientCertificate;
     if caller.value.iter().all(is_certificate) {
-        let text = "no caller ever shows a certificate, since this version does not listen by TLS; \
-                    name a header that says who the caller is, such as \
+        let text = "no caller is asked for a certificate without a client_ca_file in [tls]; name \
+                    one, or a header that says who the caller is, such as \
                     \"header:X-Forwarded-Client-Cert\"";
         mistakes.add(Mistake::new(caller.place, "caller", text));
     }

@@ -147,6 +147,11 @@ impl TokenVerifier {
             }
     }
 
+    /// Whether it leaves it to a hop before this one to verify tokens.
+    pub(super) const fn relies_on_hop(&self) -> bool {
+        matches!(self.trust, Trust::HopBefore)
+    }
+
     /// The header that the token is in.
     pub const fn header(&self) -> &HeaderName {
         &self.options.header

@@ -84,7 +84,7 @@ async fn the_effective_routes_are_shown_in_their_order() {
 async fn all_mistakes_are_shown_at_once() {
     let toml = r#"lisen = "127.0.0.1:0"
 [upstream]
-url = "https://127.0.0.1:9"
+url = "ftp://127.0.0.1:9"
 [store]
 secret_file = "nowhere"
 [defaults]
@@ -109,7 +109,7 @@ path = "/v1/x"
     let lines: Vec<_> = ended.stderr.lines().collect();
     for (line, column, named) in [
         (1, 1, "listen"),
-        (3, 7, "https"),
+        (3, 7, "ftp"),
         (5, 15, "can't be read"),
         (7, 10, "duration"),
         (8, 8, "duration"),
@@ -244,12 +244,24 @@ async fn the_schema_is_json_and_knows_every_key() {
     for (table, keys) in [
         (
             "/properties",
-            "listen workers drain_timeout upstream store jwt limits telemetry defaults route",
+            "listen proxy_protocol trusted_hops workers drain_timeout tls upstream store jwt limits \
+             telemetry defaults route",
         ),
-        ("/properties/upstream/properties", "url timeout linger connect_timeout idle_timeout"),
+        ("/properties/tls/properties", "cert_file key_file client_ca_file client_auth"),
+        (
+            "/properties/upstream/properties",
+            "url http2 timeout linger connect_timeout idle_timeout tls",
+        ),
+        (
+            "/properties/upstream/properties/tls/properties",
+            "ca_file server_name cert_file key_file",
+        ),
         ("/properties/store/properties", "url max_bytes when_full secret_file"),
         ("/properties/jwt/properties", jwt),
-        ("/properties/limits/properties", "max_connections max_flights header_timeout max_headers"),
+        (
+            "/properties/limits/properties",
+            "max_connections max_flights header_timeout max_headers max_streams",
+        ),
         ("/properties/telemetry/properties", "access_log log_format log_level"),
         ("/properties/defaults/properties", guard),
         ("/properties/route/items/properties", guard),

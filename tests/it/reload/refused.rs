@@ -137,7 +137,7 @@ async fn what_derives_the_same_keys_is_taken() {
 }
 
 /// Settings that need a restart: the setting, another value, and its name in the refusal.
-const FIXED: [(&str, &str); 15] = [
+const FIXED: [(&str, &str); 25] = [
     ("workers = 3", "workers"),
     ("drain_timeout = \"3s\"", "drain_timeout"),
     ("store.max_bytes = \"300MiB\"", "store.max_bytes"),
@@ -153,6 +153,16 @@ const FIXED: [(&str, &str); 15] = [
     ("limits.write_timeout = \"3s\"", "limits.write_timeout"),
     ("limits.max_header_bytes = \"300KiB\"", "limits.max_header_bytes"),
     ("limits.max_headers = 300", "limits.max_headers"),
+    ("limits.max_streams = 300", "limits.max_streams"),
+    ("limits.stream_window = \"300KiB\"", "limits.stream_window"),
+    ("limits.connection_window = \"3MiB\"", "limits.connection_window"),
+    ("limits.max_pending_resets = 3", "limits.max_pending_resets"),
+    ("limits.ping_interval = \"3s\"", "limits.ping_interval"),
+    ("limits.ping_timeout = \"3s\"", "limits.ping_timeout"),
+    ("limits.handshake_timeout = \"3s\"", "limits.handshake_timeout"),
+    ("limits.max_handshakes = 3", "limits.max_handshakes"),
+    ("proxy_protocol = true", "proxy_protocol"),
+    ("trusted_hops = \"10.0.0.0/8\"", "trusted_hops"),
 ];
 
 #[tokio::test]

@@ -1,13 +1,12 @@
-//! A caller on a real socket: exact bytes out, answers in as they are.
+//! A caller on a real socket: a request as it is put together, and how it is sent.
 
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::wire::{Ending, Field, Fields, Framing, Wire, chunked};
-use super::{MARKS, Proxy, within};
+use super::wire::chunked;
+use super::{Connection, Proxy, Reply, within};
 
 /// A caller of this proxy.
 pub fn client(proxy: &Proxy) -> Client {
@@ -38,7 +37,9 @@ impl Client {
     pub fn method(&self, method: &str, target: &str) -> Request {
         Request {
             addr: self.addr,
-            start: format!("{method} {target} HTTP/1.1"),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            version: "HTTP/1.1",
             fields: vec![("Host".to_owned(), self.host.clone().into_bytes())],
             body: Vec::new(),
             chunk: None,
@@ -48,8 +49,13 @@ impl Client {
 
     /// A bare connection.
     pub async fn connect(&self) -> Connection {
+        self.try_connect().await.expect("connecting to the proxy")
+    }
+
+    /// A bare connection, if the proxy takes another.
+    pub async fn try_connect(&self) -> io::Result<Connection> {
         let stream = within("a connection to the proxy", TcpStream::connect(self.addr)).await;
-        Connection { wire: Wire::new(stream.expect("connecting to the proxy")), head_only: false }
+        Connection::over(stream?).await
     }
 
     /// A bare connection that takes in little before it is read.
@@ -57,7 +63,8 @@ impl Client {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("setting SO_RCVBUF");
         let stream = within("a connection to the proxy", socket.connect(self.addr)).await;
-        Connection { wire: Wire::new(stream.expect("connecting to the proxy")), head_only: false }
+        let connection = Connection::over(stream.expect("connecting to the proxy")).await;
+        connection.expect("connecting to the proxy")
     }
 }
 
@@ -65,11 +72,13 @@ impl Client {
 #[derive(Clone, Debug)]
 pub struct Request {
     addr: SocketAddr,
-    start: String,
-    fields: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-    chunk: Option<usize>,
-    framed: bool,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) version: &'static str,
+    pub(super) fields: Vec<(String, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+    pub(super) chunk: Option<usize>,
+    pub(super) framed: bool,
 }
 
 impl Request {
@@ -114,7 +123,7 @@ impl Request {
 
     /// Speaks HTTP/1.0.
     pub fn version10(mut self) -> Self {
-        self.start = self.start.replace("HTTP/1.1", "HTTP/1.0");
+        self.version = "HTTP/1.0";
         self
     }
 
@@ -124,7 +133,7 @@ impl Request {
         self
     }
 
-    /// Sends the body in chunks of this size.
+    /// Sends the body in chunks of this size; in HTTP/2 these are frames, and no length is said.
     pub fn chunked(mut self, size: usize) -> Self {
         self.chunk = Some(size);
         self
@@ -142,9 +151,10 @@ impl Request {
         self
     }
 
-    /// The exact bytes of the head, framing included.
+    /// The exact bytes of the head in HTTP/1.1, framing included.
     pub fn head_bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{}\r\n", self.start).into_bytes();
+        let start = format!("{} {} {}\r\n", self.method, self.target, self.version);
+        let mut bytes = start.into_bytes();
         for (name, value) in &self.fields {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -162,7 +172,7 @@ impl Request {
         bytes
     }
 
-    /// The exact bytes of the request.
+    /// The exact bytes of the request in HTTP/1.1.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head_bytes();
         match self.chunk.filter(|_| self.framed) {
@@ -174,183 +184,49 @@ impl Request {
 
     /// Sends it on a connection of its own and reads the answer, which must come.
     pub async fn send(self) -> Reply {
-        let start = self.start.clone();
+        let start = format!("{} {}", self.method, self.target);
         let reply = self.try_send().await;
         reply.unwrap_or_else(|error| panic!("no answer to {start}: {error}"))
     }
 
     /// As [`send`](Self::send), where no answer is an answer too.
     pub async fn try_send(self) -> io::Result<Reply> {
-        self.open().await.try_read().await
+        let mut connection = Client::of(self.addr).try_connect().await?;
+        connection.ask(&self).await;
+        connection.try_read().await
     }
 
     /// Sends it on a connection of its own, and leaves the answer unread.
     pub async fn open(self) -> Connection {
         let mut connection = Client::of(self.addr).connect().await;
-        connection.head_only = self.start.starts_with("HEAD ");
-        connection.write(&self.bytes()).await;
+        connection.ask(&self).await;
+        connection
+    }
+
+    /// Sends its head on a connection of its own; its body, as it is announced, is for the test to
+    /// [`push`](Connection::push).
+    pub async fn begin(self) -> Connection {
+        let mut connection = Client::of(self.addr).connect().await;
+        connection.begin(&self).await;
+        connection
+    }
+
+    /// Sends the beginning of it on a connection of its own: so many of the bytes that it has in
+    /// HTTP/1.1, and in HTTP/2 what these stand for.
+    pub async fn open_cut(&self, at: usize) -> Connection {
+        let mut connection = Client::of(self.addr).connect().await;
+        connection.cut(self, at).await;
         connection
     }
 
     /// Sends it on this connection and reads the answer, which must come.
     pub async fn send_on(self, connection: &mut Connection) -> Reply {
-        connection.head_only = self.start.starts_with("HEAD ");
-        connection.write(&self.bytes()).await;
+        connection.ask(&self).await;
         connection.read().await
     }
-}
 
-/// One connection to the proxy.
-#[derive(Debug)]
-pub struct Connection {
-    wire: Wire,
-    head_only: bool,
-}
-
-impl Connection {
-    /// Writes these bytes; a peer that has already gone away is found when reading.
-    pub async fn write(&mut self, bytes: &[u8]) {
-        within("room to write", self.wire.write(bytes)).await.ok();
+    /// Sends it on this connection, and leaves the answer unread.
+    pub async fn open_on(&self, connection: &mut Connection) {
+        connection.ask(self).await;
     }
-
-    /// Writes these bytes as far as the peer takes them.
-    pub async fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        within("room to write", self.wire.write(bytes)).await
-    }
-
-    /// The next answer, which must come.
-    pub async fn read(&mut self) -> Reply {
-        self.try_read().await.unwrap_or_else(|error| panic!("no answer: {error}"))
-    }
-
-    /// The next answer, with the interim ones that came before it.
-    pub async fn try_read(&mut self) -> io::Result<Reply> {
-        let mut interim = Vec::new();
-        loop {
-            let head = within("the head of an answer", self.wire.head()).await?;
-            let head = head.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let status = head.start.split(' ').nth(1).and_then(|status| status.parse().ok());
-            let status: u16 = status.ok_or(io::ErrorKind::InvalidData)?;
-            if (100..200).contains(&status) && status != 101 {
-                interim.push(head);
-                continue;
-            }
-            let framing = self.framing(status, &head);
-            let (body, ending) = within("the end of an answer", self.wire.body(framing)).await;
-            return Ok(Reply { status, head, body, ending, interim });
-        }
-    }
-
-    /// Everything that comes until the proxy closes.
-    pub async fn rest(&mut self) -> (Vec<u8>, Ending) {
-        within("the end of the connection", self.wire.rest()).await
-    }
-
-    /// Waits until these bytes have come, and leaves them to be read.
-    pub async fn sees(&mut self, bytes: &[u8]) {
-        let what = format!("{} to come", bytes.escape_ascii());
-        let came = within(&what, self.wire.holds(bytes)).await;
-        assert!(came, "the connection ended without {}", bytes.escape_ascii());
-    }
-
-    /// Ends the sending half.
-    pub async fn finish(&mut self) {
-        self.wire.stream.shutdown().await.ok();
-    }
-
-    /// Ends the connection with RST.
-    pub fn reset(self) {
-        self.wire.stream.set_zero_linger().expect("setting SO_LINGER");
-    }
-
-    /// The socket itself.
-    pub fn stream(&self) -> &TcpStream {
-        &self.wire.stream
-    }
-
-    fn framing(&self, status: u16, head: &Fields) -> Framing {
-        if self.head_only || matches!(status, 101 | 204 | 304) {
-            return Framing::Empty;
-        }
-        if head.has_token("transfer-encoding", "chunked") {
-            return Framing::Chunked;
-        }
-        let length = head.first("content-length").and_then(|length| length.parse().ok());
-        length.map_or(Framing::UntilClose, Framing::Length)
-    }
-}
-
-/// One answer as it came.
-#[derive(Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub head: Fields,
-    pub body: Vec<u8>,
-    pub ending: Ending,
-    pub interim: Vec<Fields>,
-}
-
-impl std::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{}", self.head.start)?;
-        for line in &self.head.lines {
-            writeln!(f, "{line:?}")?;
-        }
-        let shown = &self.body[..self.body.len().min(500)];
-        write!(f, "({} bytes, {:?}) {}", self.body.len(), self.ending, shown.escape_ascii())
-    }
-}
-
-impl Reply {
-    /// The first value of a header field, where it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.first(name)
-    }
-
-    /// All values of a header field.
-    pub fn headers(&self, name: &str) -> Vec<&[u8]> {
-        self.head.all(name)
-    }
-
-    pub fn has(&self, name: &str) -> bool {
-        self.head.has(name)
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as JSON.
-    #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// Whether the connection ended inside the answer.
-    pub fn is_cut(&self) -> bool {
-        self.ending == Ending::Cut
-    }
-
-    /// Whether it is a marked repeat.
-    pub fn is_repeat(&self) -> bool {
-        self.has("duplicate-request")
-    }
-
-    /// The header lines that belong to the answer and not to its connection or its repetition.
-    pub fn end_to_end(&self) -> Vec<Field> {
-        const HOPS: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "content-length"];
-        let lines = self
-            .head
-            .lines
-            .iter()
-            .map(|line| Field { name: line.name.to_ascii_lowercase(), value: line.value.clone() });
-        let own = |name: &str| HOPS.contains(&name) || MARKS.contains(&name);
-        lines.filter(|line| !own(&line.name)).collect()
-    }
-}
-
-/// The name of the proxy's own answer, if it is one.
-pub fn problem_of(reply: &Reply) -> Option<String> {
-    let problem: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
-    problem["type"].as_str()?.strip_prefix("urn:oncegate:").map(str::to_owned)
 }

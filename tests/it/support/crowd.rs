@@ -1,16 +1,29 @@
 //! Many callers of one request.
 
-use super::{Connection, Proxy, Reply, Request};
+use super::{Connection, Proxy, Reply, Request, client};
 use super::{assert_executed, assert_marked, assert_same_answer};
 
-/// Sends the request on so many connections, and leaves all of them waiting in the proxy.
+/// How many callers share one connection in HTTP/2.
+const SHARING: usize = 25;
+
+/// One more caller, with a connection of its own; in HTTP/2 some share one.
+async fn another(proxy: &Proxy, callers: &[Connection]) -> Connection {
+    match callers.last() {
+        Some(last) if !callers.len().is_multiple_of(SHARING) => last.beside().await,
+        _ => client(proxy).connect().await,
+    }
+}
+
+/// Sends the request from so many callers, and leaves all of them waiting in the proxy.
 pub async fn outstanding(proxy: &Proxy, request: &Request, count: usize) -> Vec<Connection> {
-    let mut connections = Vec::new();
+    let mut callers = Vec::new();
     for _ in 0..count {
-        connections.push(request.clone().open().await);
+        let mut caller = another(proxy, &callers).await;
+        request.open_on(&mut caller).await;
+        callers.push(caller);
     }
     proxy.has_read_all().await;
-    connections
+    callers
 }
 
 /// The next answer on each of these.

@@ -29,8 +29,12 @@ impl Reserved {
 
     /// An origin at this port.
     pub async fn serve(self) -> Origin {
-        drop(self.socket);
-        Origin::at(self.addr).await
+        Origin::at(self.release()).await
+    }
+
+    /// The port, which is free from now on.
+    pub fn release(self) -> SocketAddr {
+        self.addr
     }
 }
 
@@ -168,7 +172,7 @@ pub async fn none_connected_to(addr: SocketAddr) {
     let port = format!(":{:04X}", addr.port());
     eventually("the end of all connections to the upstream", async || {
         let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
-        !sockets.lines().any(|line| {
+        !sockets.lines().filter(|line| line.contains(&port)).any(|line| {
             let columns: Vec<_> = line.split_whitespace().collect();
             matches!(columns[..], [_, _, remote, "01", ..] if remote.ends_with(&port))
         })

@@ -9,21 +9,34 @@
 //! assert_eq!(origin.hits(), 1);
 //! ```
 
-#![allow(dead_code, unused_imports, reason = "a vocabulary: not every suite says every word")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "a vocabulary: not every suite says every word"
+)]
 
 mod client;
+mod connection;
 mod crowd;
 mod faults;
 mod folder;
+mod h2_caller;
+mod h2_origin;
 mod origin;
 mod proxy;
+mod reply;
 mod script;
+mod tls;
+mod turns;
+mod way;
 mod wire;
 
 use std::future::Future;
 use std::time::Duration;
 
-pub use client::{Client, Connection, Reply, Request, client, problem_of};
+pub use client::{Client, Request, client};
+pub use connection::Connection;
 pub use crowd::{assert_one_executed, outstanding, read_all};
 pub use faults::{
     Ended, Exchange, Instance, Peer, Reserved, assert_held, assert_unknown, memory,
@@ -32,11 +45,14 @@ pub use faults::{
 pub use folder::{Folder, example};
 pub use origin::{Origin, Received};
 pub use proxy::{Proxy, Starting};
+pub use reply::{Reply, problem_of};
 pub use script::{Act, Answer, Gate, How};
+pub use way::{Incoming, Outgoing, Way};
+pub(crate) use way::{every_protocol, every_way, every_way_in, every_way_out, way, ways};
 pub use wire::{Ending, Field, Fields, Framing, Wire, chunked, gzip};
 
 /// How long anything may take before its test fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The four header fields that mark a repeat.
 pub const MARKS: [&str; 4] = ["duplicate-request", "duplicate-key", "idempotent-replayed", "age"];
@@ -93,6 +109,7 @@ pub fn assert_same_answer(first: &Reply, repeat: &Reply) {
     assert_eq!(repeat.status, first.status, "status: {repeat:?}");
     assert_eq!(repeat.end_to_end(), first.end_to_end(), "end-to-end header fields");
     assert_eq!(repeat.body, first.body, "body: {repeat:?}");
+    assert_eq!(repeat.trailers.lines, first.trailers.lines, "trailers: {repeat:?}");
     assert!(!repeat.is_cut() && !first.is_cut(), "both are complete: {repeat:?}");
 }
 

@@ -10,7 +10,10 @@ use tokio::task::JoinHandle;
 
 use super::script::{Act, How, Step};
 use super::wire::{Ending, Fields, Framing, Wire};
-use super::within;
+use super::{Outgoing, Way, h2_origin, within};
+
+/// The longest body that is shown as it is, and not as its hash.
+const SHOWN_BYTES_MAX: usize = 1024;
 
 /// One request as it reached the origin.
 #[derive(Clone, Debug)]
@@ -33,6 +36,9 @@ impl Received {
         let json = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
         match json.as_ref().and_then(|json| json["op"].as_str()) {
             Some(op) => op.to_owned(),
+            None if self.body.len() > SHOWN_BYTES_MAX => {
+                format!("{} {} {}", self.method, self.target, blake3::hash(&self.body))
+            }
             None => format!("{} {} {}", self.method, self.target, self.body.escape_ascii()),
         }
     }
@@ -50,27 +56,30 @@ impl Received {
     }
 }
 
-type Script = Arc<dyn Fn(&Received) -> Act + Send + Sync>;
+pub(super) type Script = Arc<dyn Fn(&Received) -> Act + Send + Sync>;
 
 struct State {
     requests: Vec<Received>,
     executions: HashMap<String, usize>,
     heads: usize,
     connections: usize,
+    broken_off: usize,
     resets: usize,
     queue: VecDeque<Act>,
     script: Script,
 }
 
-struct Shared {
+/// What all connections of an origin have in common.
+pub(super) struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<usize>,
-    idle_closed: watch::Sender<usize>,
+    pub(super) idle_closed: watch::Sender<usize>,
 }
 
 /// A server on loopback that executes what it is sent, and remembers it.
 pub struct Origin {
     pub addr: SocketAddr,
+    pub speaks: Outgoing,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
@@ -90,6 +99,7 @@ impl Origin {
             executions: HashMap::new(),
             heads: 0,
             connections: 0,
+            broken_off: 0,
             resets: 0,
             queue: VecDeque::new(),
             script: Arc::new(|_| Act::Ledger),
@@ -99,8 +109,9 @@ impl Origin {
             changed: watch::channel(0).0,
             idle_closed: watch::channel(0).0,
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { addr, shared, accepting }
+        let speaks = Way::now().outgoing;
+        let accepting = tokio::spawn(accept(listener, speaks, Arc::clone(&shared)));
+        Self { addr, speaks, shared, accepting }
     }
 
     /// An address where nobody listens: connections to it are refused.
@@ -110,15 +121,27 @@ impl Origin {
     }
 
     /// Does this with the next request that no earlier `next` waits for.
+    #[track_caller]
     pub fn next(&self, act: impl Into<Act>) -> &Self {
-        self.state(|state| state.queue.push_back(act.into()));
+        let act = act.into();
+        self.assert_speaks(&act);
+        self.state(|state| state.queue.push_back(act));
         self
     }
 
     /// Does this with every request from now on.
+    #[track_caller]
     pub fn always(&self, act: impl Into<Act>) -> &Self {
         let act = act.into();
+        self.assert_speaks(&act);
         self.respond(move |_| act.clone())
+    }
+
+    #[track_caller]
+    fn assert_speaks(&self, act: &Act) {
+        if self.speaks.is_http2() {
+            act.assert_fits_http2();
+        }
     }
 
     /// Lets `script` choose what to do with each request, once it has been executed.
@@ -133,7 +156,7 @@ impl Origin {
         self
     }
 
-    /// Closes every connection that waits for its next request.
+    /// Closes every connection that waits for its next request, without a word.
     pub fn close_idle(&self) {
         self.shared.idle_closed.send_modify(|generation| *generation += 1);
     }
@@ -175,6 +198,11 @@ impl Origin {
         self.state(|state| state.requests.clone())
     }
 
+    /// The whole requests after the first `from`, in their order.
+    pub fn since(&self, from: usize) -> Vec<Received> {
+        self.state(|state| state.requests[from..].to_vec())
+    }
+
     /// The last whole request.
     pub fn last(&self) -> Received {
         self.state(|state| state.requests.last().cloned()).expect("a request has come")
@@ -195,6 +223,12 @@ impl Origin {
     pub async fn wait_for_connections(&self, count: usize) {
         let what = format!("{count} connections to the origin");
         self.wait(&what, |state| state.connections >= count).await;
+    }
+
+    /// Waits until so many exchanges were broken off by the other side, wherever they were.
+    pub async fn wait_for_broken_off(&self, count: usize) {
+        let what = format!("{count} exchanges to be broken off");
+        self.wait(&what, |state| state.broken_off >= count).await;
     }
 
     async fn wait(&self, what: &str, holds: impl Fn(&State) -> bool) {
@@ -230,8 +264,21 @@ impl Shared {
         result
     }
 
+    /// Counts the head of a request, and says what was planned for it.
+    pub(super) fn begin(&self) -> Option<Act> {
+        self.note(|state| {
+            state.heads += 1;
+            state.queue.pop_front()
+        })
+    }
+
+    /// Counts an exchange that the other side has broken off.
+    pub(super) fn break_off(&self) {
+        self.note(|state| state.broken_off += 1);
+    }
+
     /// Writes a whole request into the ledger, and says what to do with it.
-    fn execute(&self, mut received: Received) -> (Received, Script) {
+    pub(super) fn execute(&self, mut received: Received) -> (Received, Script) {
         self.note(|state| {
             let count = state.executions.entry(received.operation()).or_default();
             *count += 1;
@@ -243,7 +290,7 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, speaks: Outgoing, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (connection, reset) = shared.note(|state| {
             state.connections += 1;
@@ -251,10 +298,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             state.resets = state.resets.saturating_sub(1);
             (state.connections, reset)
         });
-        if reset {
-            How::Reset.close(stream);
-        } else {
-            tokio::spawn(serve(stream, connection, Arc::clone(&shared)));
+        match speaks {
+            _ if reset => How::Reset.close(stream),
+            Outgoing::Http1 => drop(tokio::spawn(serve(stream, connection, Arc::clone(&shared)))),
+            Outgoing::Http2 => {
+                drop(tokio::spawn(h2_origin::serve(stream, connection, Arc::clone(&shared))));
+            }
         }
     }
 }
@@ -281,15 +330,24 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
 /// Reads one request and answers it; nothing if the peer broke off.
 async fn exchange(wire: &mut Wire, connection: usize, shared: &Shared) -> Option<Step> {
     let head = wire.head().await.ok()??;
-    let planned = shared.note(|state| {
-        state.heads += 1;
-        state.queue.pop_front()
-    });
+    let step = answer(wire, head, connection, shared).await;
+    if step.is_none() {
+        shared.break_off();
+    }
+    step
+}
+
+async fn answer(wire: &mut Wire, head: Fields, connection: usize, shared: &Shared) -> Option<Step> {
+    let planned = shared.begin();
     if let Some(Act::DropAfterHead(how)) = planned {
         return Some(Step::Leave(how));
     }
     if let Some(Act::Early(answer)) = &planned {
-        return Some(answer.write(wire, false).await.unwrap_or(Step::Leave(How::Close)));
+        let with_body = !head.start.starts_with("HEAD ");
+        let step = answer.write(wire, with_body).await.ok()?;
+        // what follows is the body, until it ends or the proxy gives it up
+        wire.body(framing_of(&head)).await;
+        return Some(step);
     }
     let (body, ending) = wire.body(framing_of(&head)).await;
     if ending != Ending::Complete {
@@ -300,6 +358,10 @@ async fn exchange(wire: &mut Wire, connection: usize, shared: &Shared) -> Option
     let received = Received { method, target, head, body, connection, execution: 0, serial: 0 };
     let (received, script) = shared.execute(received);
     let act = planned.unwrap_or_else(|| script(&received));
+    let act = tokio::select! {
+        act = act.passed() => act,
+        () = wire.closed() => return None,
+    };
     act.perform(&received, wire).await
 }
 

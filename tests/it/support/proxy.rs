@@ -1,7 +1,7 @@
 //! The binary under test: started as a child, watched, signalled, and killed on drop.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -9,13 +9,17 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{Folder, Origin, eventually, within};
+use super::{Folder, Incoming, Origin, Outgoing, Way, eventually, tls, within};
 
 /// The proxy that is yet to start: its arguments and variables.
+#[derive(Default)]
 pub struct Starting {
     args: Vec<String>,
     env: Vec<(String, String)>,
     folder: Option<Folder>,
+    config: Option<PathBuf>,
+    /// Lines that the config has in tables besides, as the way asks for.
+    keys: Vec<(&'static str, String)>,
     input: Option<String>,
 }
 
@@ -33,8 +37,9 @@ impl Starting {
     }
 
     /// Reads this config file; what it says of the upstream and the address does not count.
-    pub fn config(self, path: impl AsRef<Path>) -> Self {
-        self.arg("--config", &path.as_ref().to_string_lossy())
+    pub fn config(mut self, path: impl AsRef<Path>) -> Self {
+        self.config = Some(path.as_ref().to_path_buf());
+        self
     }
 
     /// Gives it this to read on its standard input.
@@ -46,7 +51,34 @@ impl Starting {
     /// Gives it a config file with this text.
     pub fn toml(mut self, text: &str) -> Self {
         let path = self.folder.get_or_insert_with(Folder::new).write("oncegate.toml", text);
-        self.arg("--config", &path)
+        self.config(path)
+    }
+
+    /// Speaks with callers, and with an upstream that speaks this, as the way asks for.
+    fn on_the_way(mut self, speaks: Outgoing) -> Self {
+        if Way::now().incoming == Incoming::Http2Tls {
+            let made = tls::made();
+            self = self.file("shown.pem", &made.certificate).file("shown.key", &made.key);
+            self.keys.push(("tls", "cert_file = \"shown.pem\"".to_owned()));
+            self.keys.push(("tls", "key_file = \"shown.key\"".to_owned()));
+        }
+        if speaks.is_http2() {
+            self.keys.push(("upstream", "http2 = true".to_owned()));
+        }
+        self
+    }
+
+    /// Adds to the config what the way asks for.
+    fn with_keys(mut self) -> Self {
+        if self.keys.is_empty() {
+            return self;
+        }
+        let text = self.config.take().map(|path| std::fs::read_to_string(path).expect("a config"));
+        let keys = std::mem::take(&mut self.keys);
+        let text = keys
+            .iter()
+            .fold(text.unwrap_or_default(), |text, (table, line)| with_line(&text, table, line));
+        self.toml(&text)
     }
 
     /// Sets an environment variable.
@@ -57,12 +89,14 @@ impl Starting {
 
     /// Starts the binary and waits for its ready line.
     pub async fn start(self) -> Proxy {
+        let told = self.with_keys();
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-        command.arg("run").args(&self.args).env_clear().envs(self.env).kill_on_drop(true);
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.arg("run").args(&told.args).env_clear().envs(told.env).kill_on_drop(true);
+        command.args(told.config.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]));
+        let stdin = if told.input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starting the binary");
-        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.input) {
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), told.input) {
             stdin.write_all(text.as_bytes()).await.expect("the binary reads its input");
         }
         let stdout = Lines::read(child.stdout.take().expect("stdout is piped"));
@@ -72,7 +106,7 @@ impl Starting {
             let status = child.wait().await.expect("waiting for the child");
             panic!("the proxy ended with {status} before it was ready:\n{}", stderr.text());
         };
-        Proxy { child, addr, stdout, stderr, _folder: self.folder }
+        Proxy { child, addr, stdout, stderr, _folder: told.folder }
     }
 }
 
@@ -89,18 +123,26 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy before this origin.
     pub fn before(origin: &Origin) -> Starting {
-        Self::before_address(origin.addr)
+        Self::between(origin.addr, origin.speaks)
     }
 
     /// A proxy before this address, where somebody may or may not listen.
     pub fn before_address(upstream: SocketAddr) -> Starting {
-        let starting = Starting { args: Vec::new(), env: Vec::new(), folder: None, input: None };
-        starting.arg("--listen", "127.0.0.1:0").arg("--upstream", &format!("http://{upstream}"))
+        Self::between(upstream, Way::now().outgoing)
+    }
+
+    fn between(upstream: SocketAddr, speaks: Outgoing) -> Starting {
+        Self::before_url(&format!("http://{upstream}")).on_the_way(speaks)
+    }
+
+    /// A proxy before what this URL leads to, which speaks with it as its config says.
+    pub fn before_url(url: &str) -> Starting {
+        Starting::default().arg("--listen", "127.0.0.1:0").arg("--upstream", url)
     }
 
     /// A proxy that this config file tells everything.
     pub fn told_by(config: impl AsRef<Path>) -> Starting {
-        Starting { args: Vec::new(), env: Vec::new(), folder: None, input: None }.config(config)
+        Starting::default().config(config)
     }
 
     /// The address that it is bound to.
@@ -146,8 +188,8 @@ impl Proxy {
         let port = format!(":{:04X}", self.addr.port());
         eventually("an empty receive queue of the proxy", async || {
             let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-            let mut columns =
-                sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let lines = sockets.lines().filter(|line| line.contains(&port));
+            let mut columns = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
             columns.all(|columns| match columns[..] {
                 // a listener's queue counts connections, a connection's bytes and its end
                 [_, local, _, state, queues, ..] if local.ends_with(&port) => {
@@ -182,18 +224,61 @@ impl Proxy {
         within(&what, self.stdout.wait(|lines| lines.len() >= count)).await;
         self.stdout.lines.lock().expect("lines").clone()
     }
+
+    /// Waits for a line of access log that is the last one, and returns those after the first
+    /// `from` up to it.
+    pub async fn access_lines_since(
+        &self,
+        from: usize,
+        is_last: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let mut found = Vec::new();
+        let waiting = self.stdout.wait(|lines| {
+            let new = lines.get(from..).unwrap_or_default();
+            let last = new.iter().position(|line| is_last(line));
+            found = last.map_or(&[][..], |last| &new[..=last]).to_vec();
+            last.is_some()
+        });
+        assert!(within("the last line of access log", waiting).await, "the log has ended");
+        found
+    }
 }
 
-/// The address in a ready line, if the line is one, in either format.
+impl Drop for Proxy {
+    /// Shows what the proxy has to say where a test fails.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of the proxy:\n{}", self.log());
+        }
+    }
+}
+
+/// The text of a config with a line added to one of its tables, which it may have or not.
+fn with_line(config: &str, table: &str, line: &str) -> String {
+    let header = format!("[{table}]");
+    if config.lines().any(|line| line.trim() == header) {
+        return config.replacen(&header, &format!("{header}\n{line}"), 1);
+    }
+    if config.lines().any(|line| line.trim().starts_with(&format!("{table}."))) {
+        return format!("{table}.{line}\n{config}");
+    }
+    format!("{config}\n{header}\n{line}\n")
+}
+
+/// The first TCP address in a ready line, if the line is one, in either format.
 fn ready_address(line: &str) -> Option<SocketAddr> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         let is_ready = event["message"].as_str()?.contains(" ready");
-        return event["listen"].as_str().filter(|_| is_ready)?.parse().ok();
+        return event["listen"].as_str().filter(|_| is_ready).and_then(first_address);
     }
     let line = without_colours(line);
     let rest = line.split_once(" ready ")?.1;
     let word = rest.split_whitespace().find_map(|word| word.strip_prefix("listen="));
-    word.and_then(|addr| addr.trim_matches('"').parse().ok())
+    word.and_then(|addresses| first_address(addresses.trim_matches('"')))
+}
+
+fn first_address(addresses: &str) -> Option<SocketAddr> {
+    addresses.split(',').find_map(|address| address.parse().ok())
 }
 
 /// The line without terminal escapes, which a log may put around its words.

@@ -10,6 +10,10 @@ use tokio::sync::watch;
 use super::origin::Received;
 use super::wire::{Wire, one_chunk};
 
+/// Fields of a connection, which HTTP/2 does not have.
+const HOPS: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
 /// A gate that a test opens; whatever waits at it goes on then.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<bool>>);
@@ -31,12 +35,12 @@ impl Gate {
     }
 }
 
-/// How a connection is closed.
+/// How a connection is closed, or an exchange broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// With FIN, after everything written has been sent.
     Close,
-    /// With RST.
+    /// With RST; in HTTP/2 it is the stream that is reset, and its connection goes on.
     Reset,
 }
 
@@ -64,9 +68,9 @@ pub enum Act {
     Answer(Answer),
     /// Answers this after the head, with the body unread and nothing executed.
     Early(Answer),
-    /// Closes after the head, with the body unread and nothing executed.
+    /// Breaks off after the head, with the body unread and nothing executed.
     DropAfterHead(How),
-    /// Executes, and closes without a word.
+    /// Executes, and breaks off without a word.
     DropAfterExecuting(How),
     /// Executes, and does this once the gate is open.
     After(Gate, Box<Act>),
@@ -78,14 +82,30 @@ impl Act {
         Self::After(gate.clone(), Box::new(self))
     }
 
-    pub(super) async fn perform(self, received: &Received, wire: &mut Wire) -> Option<Step> {
+    /// Fails if it is one that only HTTP/1.1 can express.
+    #[track_caller]
+    pub(super) fn assert_fits_http2(&self) {
+        match self {
+            Self::Answer(answer) | Self::Early(answer) => answer.assert_fits_http2(),
+            Self::After(_, then) => then.assert_fits_http2(),
+            Self::Ledger | Self::DropAfterHead(_) | Self::DropAfterExecuting(_) => {}
+        }
+    }
+
+    /// Waits at its gates, and says what is behind them.
+    pub(super) async fn passed(self) -> Self {
         let mut act = self;
         while let Self::After(gate, then) = act {
             gate.passed().await;
             act = *then;
         }
+        act
+    }
+
+    /// Does what is behind its gates; nothing if the peer breaks off.
+    pub(super) async fn perform(self, received: &Received, wire: &mut Wire) -> Option<Step> {
         let with_body = received.method != "HEAD";
-        match act {
+        match self {
             Self::Ledger => Answer::ledger(received).write(wire, with_body).await.ok(),
             Self::Answer(answer) | Self::Early(answer) => answer.write(wire, with_body).await.ok(),
             Self::DropAfterHead(how) | Self::DropAfterExecuting(how) => Some(Step::Leave(how)),
@@ -101,7 +121,7 @@ impl From<Answer> for Act {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Frame {
+pub(super) enum Frame {
     Length,
     Chunked,
     UntilClose,
@@ -113,14 +133,16 @@ enum Frame {
 #[derive(Clone, Debug)]
 pub struct Answer {
     version: &'static str,
-    status: u16,
-    fields: Vec<(String, Vec<u8>)>,
+    pub(super) status: u16,
+    pub(super) fields: Vec<(String, Vec<u8>)>,
+    pub(super) hints: Vec<(u16, String, String)>,
     before: Vec<u8>,
-    pieces: Vec<(Option<Gate>, Vec<u8>)>,
-    frame: Frame,
-    cut: Option<(usize, How)>,
+    pub(super) pieces: Vec<(Option<Gate>, Vec<u8>)>,
+    pub(super) endless: Option<Vec<u8>>,
+    pub(super) frame: Frame,
+    pub(super) cut: Option<(usize, How)>,
     extra: Vec<u8>,
-    leave: Option<How>,
+    pub(super) leave: Option<How>,
     raw: bool,
 }
 
@@ -131,8 +153,10 @@ impl Answer {
             version: "HTTP/1.1",
             status,
             fields: Vec::new(),
+            hints: Vec::new(),
             before: Vec::new(),
             pieces: Vec::new(),
+            endless: None,
             frame: if status == 204 || status == 304 { Frame::Nothing } else { Frame::Length },
             cut: None,
             extra: Vec::new(),
@@ -181,13 +205,20 @@ impl Answer {
         self
     }
 
-    /// Frames the body in chunks, one for each part.
+    /// Adds a part to the body again and again, until nobody takes it any more.
+    pub fn endless(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.endless = Some(bytes.as_ref().to_vec());
+        self.frame = Frame::Chunked;
+        self
+    }
+
+    /// Frames the body in chunks, one for each part; in HTTP/2 its length is not said.
     pub fn chunked(mut self) -> Self {
         self.frame = Frame::Chunked;
         self
     }
 
-    /// Ends the body by closing the connection.
+    /// Ends the body by closing the connection, of which HTTP/2 knows nothing.
     pub fn until_close(mut self) -> Self {
         self.frame = Frame::UntilClose;
         self.leave = Some(How::Close);
@@ -200,13 +231,19 @@ impl Answer {
         self
     }
 
-    /// Ends the connection after so many bytes of the body; the framing promises all.
+    /// Breaks off after so many bytes of the body; the framing promises all.
     pub fn cut_after(mut self, bytes: usize, how: How) -> Self {
         self.cut = Some((bytes, how));
         self
     }
 
-    /// Sends these bytes before the answer, such as an interim answer.
+    /// Sends an interim answer with this header line before.
+    pub fn hint(mut self, status: u16, name: &str, value: &str) -> Self {
+        self.hints.push((status, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends these bytes before the answer.
     pub fn preceded_by(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.before.extend_from_slice(bytes.as_ref());
         self
@@ -230,8 +267,29 @@ impl Answer {
         self
     }
 
+    /// Fails if it is one that only HTTP/1.1 can express.
+    #[track_caller]
+    pub(super) fn assert_fits_http2(&self) {
+        let by_hand = self.raw || !self.before.is_empty() || !self.extra.is_empty();
+        assert!(!by_hand, "bytes by hand are for HTTP/1.1 ways alone");
+        assert_eq!(self.version, "HTTP/1.1", "HTTP/1.0 is for HTTP/1.1 ways alone");
+        for (name, _) in &self.fields {
+            let is_hop = HOPS.contains(&name.to_ascii_lowercase().as_str());
+            assert!(!is_hop, "{name} is for HTTP/1.1 ways alone");
+        }
+    }
+
+    /// How long the body would be if nothing cut it off.
+    pub(super) fn length(&self) -> usize {
+        self.pieces.iter().map(|(_, piece)| piece.len()).sum()
+    }
+
     fn head(&self) -> Vec<u8> {
-        let mut head = self.before.clone();
+        let mut head = Vec::new();
+        for (status, name, value) in &self.hints {
+            head.extend(format!("HTTP/1.1 {status} Wait\r\n{name}: {value}\r\n\r\n").bytes());
+        }
+        head.extend_from_slice(&self.before);
         if self.raw {
             return head;
         }
@@ -245,8 +303,7 @@ impl Answer {
         }
         match self.frame {
             Frame::Length => {
-                let length: usize = self.pieces.iter().map(|(_, piece)| piece.len()).sum();
-                head.extend(format!("Content-Length: {length}\r\n").bytes());
+                head.extend(format!("Content-Length: {}\r\n", self.length()).bytes());
             }
             Frame::Chunked => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Frame::UntilClose | Frame::Nothing => {}
@@ -275,6 +332,10 @@ impl Answer {
             if left == Some(0) {
                 break;
             }
+        }
+        while let Some(piece) = &self.endless {
+            wire.write(&std::mem::take(&mut out)).await?;
+            out = one_chunk(piece);
         }
         if let Some((_, how)) = self.cut {
             wire.write(&out).await?;

@@ -90,12 +90,13 @@ pub enum Ending {
 pub struct Wire {
     pub stream: TcpStream,
     buffer: Vec<u8>,
+    trailers: Fields,
 }
 
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).ok();
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), trailers: Fields::default() }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -105,6 +106,11 @@ impl Wire {
     /// Reads once; false at the end of the stream.
     pub async fn fill(&mut self) -> io::Result<bool> {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+    }
+
+    /// Waits until the peer closes; what it says before is left to be read.
+    pub async fn closed(&mut self) {
+        while self.fill().await.unwrap_or(false) {}
     }
 
     /// Waits for the first byte of a message; false if the peer closes instead.
@@ -148,6 +154,11 @@ impl Wire {
         (body, if read.is_ok() { Ending::Complete } else { Ending::Cut })
     }
 
+    /// The fields that came after the last chunk of the last body.
+    pub fn trailers(&mut self) -> Fields {
+        std::mem::take(&mut self.trailers)
+    }
+
     /// Everything until the peer closes.
     pub async fn rest(&mut self) -> (Vec<u8>, Ending) {
         let ending = loop {
@@ -163,7 +174,8 @@ impl Wire {
     async fn take(&mut self, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let have = self.buffer.len().min(length - into.len());
-            into.extend(self.buffer.drain(..have));
+            into.extend_from_slice(&self.buffer[..have]);
+            self.buffer.drain(..have);
             if into.len() == length {
                 return Ok(());
             }
@@ -180,8 +192,15 @@ impl Wire {
             let size = usize::from_str_radix(size, 16)
                 .map_err(|_| malformed("a chunk size", line.as_bytes()))?;
             if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(());
+                let mut trailers = String::from("\r\n");
+                loop {
+                    let line = self.line().await?;
+                    if line.is_empty() {
+                        self.trailers = Fields::parse(trailers.as_bytes())?;
+                        return Ok(());
+                    }
+                    trailers = trailers + &line + "\r\n";
+                }
             }
             let mut chunk = Vec::new();
             let whole = self.take(size, &mut chunk).await;
@@ -231,7 +250,8 @@ pub fn gzip(body: &[u8], mtime: u32) -> Vec<u8> {
     encoder.finish().expect("writing to memory")
 }
 
-fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+/// Where these bytes are first.
+pub(super) fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
     bytes.windows(pattern.len()).position(|window| window == pattern)
 }
 

@@ -1,0 +1,6 @@
+//! gRPC, by the library `grpcio` for Python on both sides.
+
+mod guarded;
+mod refused;
+mod service;
+mod streams;
