@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, Method, Request};
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnMismatch, OnUnknown,
-    Record, Secret, State, Terms, decide, decode, encode,
+    Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnMismatch, OnStoreError,
+    OnUnknown, Record, Secret, State, Terms, decide, decode, encode,
 };
 use oncegate::message::{Authority, Scheme, clean, scan};
 use oncegate::policy::{Asked, Hop, Identified, Matcher, Policy, Route, Rule};
@@ -29,6 +29,7 @@ const TERMS: Terms = Terms {
     linger: Duration::from_secs(600),
     on_unknown: OnUnknown::Hold,
     on_mismatch: OnMismatch::Refuse,
+    on_store_error: OnStoreError::Refuse,
 };
 
 /// A host and the port that it means.

@@ -11,15 +11,18 @@ pub struct Timestamp(u64);
 /// A source of the current time.
 ///
 /// The system's clock is read once, at the start; from then on time advances with the monotonic
-/// clock. A step of the system's clock can therefore neither shorten nor stretch a window.
+/// clock. A step of the system's clock can therefore neither shorten nor stretch a window. What
+/// outlives the process needs the system's clock itself, which [`Clock::wall`] reads.
 #[derive(Clone)]
 pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
     System { started: Instant, origin: Timestamp },
-    Function(Arc<dyn Fn() -> Timestamp + Send + Sync>),
+    Function { now: Arc<Function>, wall: Arc<Function> },
 }
+
+type Function = dyn Fn() -> Timestamp + Send + Sync;
 
 impl Timestamp {
     /// The end of time: later than every other timestamp.
@@ -56,21 +59,35 @@ impl Timestamp {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let origin = Timestamp(0).after(since_epoch);
-        Self(Source::System { started: Instant::now(), origin })
+        Self(Source::System { started: Instant::now(), origin: system_time() })
     }
 
     /// A clock that asks `now`, for tests that move time themselves.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Source::Function(Arc::new(now)))
+        let now: Arc<Function> = Arc::new(now);
+        Self(Source::Function { wall: Arc::clone(&now), now })
+    }
+
+    /// The same clock in a system whose own clock says what `wall` does.
+    #[must_use]
+    pub fn with_wall(self, wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        let now = move || self.now();
+        Self(Source::Function { now: Arc::new(now), wall: Arc::new(wall) })
     }
 
     /// The current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System { started, origin } => origin.after(started.elapsed()),
-            Source::Function(now) => now(),
+            Source::Function { now, .. } => now(),
+        }
+    }
+
+    /// What the system's clock says now: it may step, and it is the one that other processes have.
+    pub fn wall(&self) -> Timestamp {
+        match &self.0 {
+            Source::System { .. } => system_time(),
+            Source::Function { wall, .. } => wall(),
         }
     }
 }
@@ -79,6 +96,10 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
+}
+
+fn system_time() -> Timestamp {
+    Timestamp(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
     let (settings, files) = load(arguments)?;
     start_log(settings.log.format, settings.log.level);
     let (upstream, workers) = (settings.upstream.endpoint.to_string(), settings.workers);
+    let store = settings.store.kind.to_string();
     let window = settings.policy.fallback().terms.window;
     let routes = settings.policy.routes().count() - 1;
     for warning in settings.warnings() {
@@ -84,7 +85,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         listen = %listened(app.addresses()),
         %upstream,
-        store = "memory:",
+        store = store.as_str(),
         window = %humantime::format_duration(window),
         routes,
         workers,

@@ -157,7 +157,12 @@ fn pure_modules_do_not_wait_and_the_engine_knows_no_http() {
 fn files_are_small_and_say_what_they_are_for() {
     for source in sources() {
         let path = source.path.display();
-        assert!(source.text.starts_with("//! "), "{path} does not begin with its one job");
+        let begins = |word| source.text.starts_with(word);
+        let says = match source.path.extension().is_some_and(|extension| extension == "lua") {
+            true => begins("-- ") || begins("#!lua"),
+            false => begins("//! "),
+        };
+        assert!(says, "{path} does not begin with its one job");
         assert!(source.code().count() <= FILE_LINES_MAX, "{path} is too long");
         for (number, line) in source.code() {
             let length = line.chars().count();

@@ -89,6 +89,7 @@ def parse():
     parser = argparse.ArgumentParser(prog="benches/peers/run", add_help=False)
     parser.add_argument("--oncegate", required=True)
     parser.add_argument("--upstream", required=True)
+    parser.add_argument("--floor", required=True)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int)
@@ -112,7 +113,7 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     names = [name for name in PROXIES if name in options.only
-             and (name == "oncegate" or program_of(name))]
+             and (name in ("oncegate", "floor") or program_of(name))]
     options.directory = Path(tempfile.mkdtemp(prefix="oncegate-peers-", dir=memory_disk()))
     try:
         print_machine(names, options)
@@ -152,6 +153,8 @@ def run(names, options):
             if name == "oncegate":
                 start = measure_start(options, upstream_port)
                 proxies[name] = stage.start_oncegate(options.oncegate, upstream_port)[:2]
+            elif name == "floor":
+                proxies[name] = stage.start_floor(options.floor, upstream_port)
             else:
                 proxies[name] = stage.start_peer(name, upstream_port)
             check_proxy(name, proxies[name][1], upstream)

@@ -128,16 +128,24 @@ class Stage:
         process = self._start("upstream", [program], self._place("upstream"))
         return process, int(process.await_line(r"ready listen=\S+:(\d+)\n")[0][1])
 
-    def start_oncegate(self, program, upstream_port):
+    def start_oncegate(self, program, upstream_port, told=()):
         """Oncegate; returns its process, its port and the seconds until it was ready."""
         process = self._start("oncegate", [
             program, "run", "--listen", "127.0.0.1:0",
             "--upstream", f"http://127.0.0.1:{upstream_port}",
             "--workers", "1", "--access-log", "off", "--store-max-bytes", "1GiB",
+            *told,
         ], self._place("oncegate"))
         match, seconds = process.await_line(r" ready [^\n]*listen=127\.0\.0\.1:(\d+)[^\n]*\n")
         process.http2_port = int(match[1])
         return process, int(match[1]), seconds
+
+    def start_floor(self, program, upstream_port):
+        """A proxy of hyper alone; its process and its port."""
+        process = self._start("floor", [program, f"127.0.0.1:{upstream_port}"], self._place("floor"))
+        match, _ = process.await_line(r"ready listen=127\.0\.0\.1:(\d+) http2=127\.0\.0\.1:(\d+)\n")
+        process.http2_port = int(match[2])
+        return process, int(match[1])
 
     def start_peer(self, name, upstream_port):
         """Another proxy, with its config rendered into its directory; its process and port."""
@@ -168,6 +176,14 @@ class Stage:
         process.await_port(port)
         process.http2_port = http2_port
         return process, port
+
+    def start(self, name, argv):
+        """Another program, which needs nothing but a directory."""
+        return self._start(name, argv, self._place(name))
+
+    @staticmethod
+    def free_port():
+        return _free_port()
 
     def _place(self, name):
         place = self.directory / f"{len(self._processes)}-{name}"

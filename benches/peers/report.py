@@ -19,6 +19,7 @@ def print_machine(names, options):
     for name in names:
         program, flag = {
             "oncegate": (options.oncegate, "--version"),
+            "floor": ("echo", "floor: hyper alone"),
             "haproxy": (program_of(name), "-v"),
         }.get(name, (program_of(name), "-V" if name == "varnish" else "-v"))
         done = subprocess.run([program, flag], capture_output=True, text=True, check=False)
@@ -48,18 +49,31 @@ def print_targets(figures, start, records):
         shown = [f"{number:.{digits}f}{unit}" for number in (value, bound)]
         rows.append((what, shown[0], f"<= {shown[1]}", state, note))
 
-    def ratio(what, ours, theirs, bound):
+    def ratios(ours, theirs):
         pairs = zip(figures.get(ours, []), figures.get(theirs, []))
-        ratios = [one.cpu_us / other.cpu_us for one, other in pairs]
-        if ratios:
-            promise(what, statistics.median(ratios), bound,
-                    note=f"(rounds {min(ratios):.2f} to {max(ratios):.2f})")
+        return [one.cpu_us / other.cpu_us for one, other in pairs]
+
+    def spread(values):
+        return f"(rounds {min(values):.2f} to {max(values):.2f})"
+
+    def ratio(what, ours, theirs, bound):
+        if values := ratios(ours, theirs):
+            promise(what, statistics.median(values), bound, note=spread(values))
+
+    def share(what, ours, theirs):
+        """A ratio that nothing is promised of."""
+        if values := ratios(ours, theirs):
+            rows.append((what, f"{statistics.median(values):.2f}", "", "", spread(values)))
 
     ratio("CPU, replay / nginx hit", (REPLAY, "oncegate"), (REPLAY, "nginx"), 0.40)
     ratio("CPU, pass through / HAProxy", (PASS, "oncegate"), (PASS, "haproxy"), 1.05)
     ratio("CPU, first keyed / own pass through", (FIRST, "oncegate"), (PASS, "oncegate"), 1.35)
     ratio("CPU, replay / nginx hit, HTTP/2", (REPLAY2, "oncegate"), (REPLAY2, "nginx"), 0.50)
+    share("floor / nginx hit, HTTP/2", (REPLAY2, "floor"), (REPLAY2, "nginx"))
     ratio("CPU, pass through / nginx, HTTP/2", (PASS2, "oncegate"), (PASS2, "nginx"), 1.10)
+    share("floor / nginx, pass through, HTTP/2", (PASS2, "floor"), (PASS2, "nginx"))
+    share("floor / nginx hit", (REPLAY, "floor"), (REPLAY, "nginx"))
+    share("floor / HAProxy, pass through", (PASS, "floor"), (PASS, "haproxy"))
     if records:
         kept, each, answer = records
         promise("memory a record, over its answer", each - answer, 450, " B", 0,

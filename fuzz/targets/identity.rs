@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, header};
 use oncegate::clock::Timestamp;
 use oncegate::idempotency::{
-    Caller, Fingerprint, Identity, OnMismatch, OnUnknown, Part, Secret, Terms,
+    Caller, Fingerprint, Identity, OnMismatch, OnStoreError, OnUnknown, Part, Secret, Terms,
 };
 use oncegate::message::{Authority, Coding, Scheme};
 use oncegate::policy::{
@@ -436,8 +436,15 @@ impl Line {
 fn route() -> Route {
     let any = Duration::from_secs(1);
     let (on_unknown, on_mismatch) = (OnUnknown::Hold, OnMismatch::Refuse);
-    let terms =
-        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+    let terms = Terms {
+        window: any,
+        wait: any,
+        timeout: any,
+        linger: any,
+        on_unknown,
+        on_mismatch,
+        on_store_error: OnStoreError::Refuse,
+    };
     Route::new(Secret::from_bytes([7; 32]), terms)
 }
 

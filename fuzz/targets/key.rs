@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderValue, Request};
 use oncegate::clock::Timestamp;
-use oncegate::idempotency::{IdempotencyKey, KeyError, OnMismatch, OnUnknown, Secret, Terms};
+use oncegate::idempotency::{
+    IdempotencyKey, KeyError, OnMismatch, OnStoreError, OnUnknown, Secret, Terms,
+};
 use oncegate::message::{Authority, Scheme, parse_string};
 use oncegate::policy::{Asked, Chosen, Hop, IdentifyError, Route};
 
@@ -66,8 +68,15 @@ fn expected(value: &[u8]) -> Result<Vec<u8>, KeyError> {
 fn chosen(line: &HeaderValue, parsed: &Result<IdempotencyKey<'_>, KeyError>) {
     let any = Duration::from_secs(1);
     let (on_unknown, on_mismatch) = (OnUnknown::Hold, OnMismatch::Refuse);
-    let terms =
-        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+    let terms = Terms {
+        window: any,
+        wait: any,
+        timeout: any,
+        linger: any,
+        on_unknown,
+        on_mismatch,
+        on_store_error: OnStoreError::Refuse,
+    };
     let route = Route::new(Secret::from_bytes([7; 32]), terms);
     let authority = Authority::parse(b"api.example", Scheme::Http).unwrap();
     let choose = |head: &Parts| {

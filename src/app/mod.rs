@@ -2,6 +2,7 @@
 
 mod reload;
 mod signals;
+mod store;
 mod workers;
 
 use std::sync::Arc;
@@ -11,28 +12,26 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 
 use self::reload::ReloadHandle;
 use self::signals::{Asked, Signals};
+use self::store::Opened;
 use self::workers::{Common, Workers};
 use crate::clock::Clock;
-use crate::config::{Files, Given, Settings};
+use crate::config::{Files, Given, Mistakes, Settings};
 use crate::engine::{Engine, EngineLimits};
 use crate::message::Budget;
 use crate::server::{
     BindError, Listeners, Server, ServerError, ServerLimits, ServerOptions, Shutdown,
     ShutdownHandle, Stage,
 };
-use crate::store::{MemoryOptions, MemoryStore, Store};
+use crate::store::{DiskOpenError, RedisOpenError, Store};
 use crate::telemetry::{AccessLog, Handled, Metrics, Reloaded};
 use crate::transport::Address;
 
 /// How often the store and idle connections are looked after.
 const MAINTENANCE: Duration = Duration::from_secs(1);
-
-/// A part of the store's room may go to records that have no answer, at so many bytes each.
-const MARK_BYTES: u64 = 1024;
-const MARKS_MIN: u64 = 1024;
 
 /// An instance that serves.
 #[derive(Debug)]
@@ -62,6 +61,15 @@ pub enum AppError {
     /// Its address can't be listened at.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its folder can't be opened.
+    #[error(transparent)]
+    Disk(#[from] DiskOpenError),
+    /// Its Redis can't be used.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
+    /// Its settings have changed since they were read, and can't be used any more.
+    #[error(transparent)]
+    Changed(#[from] Mistakes),
     /// Its workers can't be started.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -82,14 +90,15 @@ pub enum AppError {
 impl App {
     /// Starts an instance with settings that were loaded from what was `given`, and from `files`.
     pub fn start(given: Given, settings: Settings, files: Files) -> Result<Self, AppError> {
-        let settings = Arc::new(settings);
         let (runtime, signals) = Signals::listen()?;
         let listeners = Listeners::bind(&settings.listen, settings.workers)?;
         let addresses = listeners.addresses().to_vec();
         let metrics = Arc::new(Metrics::default());
         let clock = Clock::system();
-        let store: Arc<dyn Store> =
-            Arc::new(memory_store(&settings, clock.clone(), Arc::clone(&metrics)));
+        let opening = (clock.clone(), Arc::clone(&metrics));
+        let opened = store::open(&given, (settings, files), &runtime, opening.0, opening.1)?;
+        let Opened { store, settings, files } = opened;
+        let settings = Arc::new(settings);
         let engine = engine(&settings, &store, &clock, &metrics)?;
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
         let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
@@ -104,7 +113,7 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let (shutdown, signal) = ShutdownHandle::new();
-        maintain(store, signal.clone())?;
+        maintain(store, engine.clone(), signal.clone())?;
         let options = ServerOptions {
             entrance: Arc::clone(&entrance),
             limits: server_limits(&settings),
@@ -187,17 +196,6 @@ impl App {
     }
 }
 
-fn memory_store(settings: &Settings, clock: Clock, metrics: Arc<Metrics>) -> MemoryStore {
-    let marks = (settings.store.bytes_max / MARK_BYTES).max(MARKS_MIN);
-    let options = MemoryOptions {
-        bytes_max: settings.store.bytes_max,
-        when_full: settings.store.when_full,
-        answer_bytes_max: settings.answer_bytes_max(),
-        marks_max: usize::try_from(marks).unwrap_or(usize::MAX),
-    };
-    MemoryStore::new(options, clock, metrics)
-}
-
 fn engine(
     settings: &Settings,
     store: &Arc<dyn Store>,
@@ -235,24 +233,44 @@ fn server_limits(settings: &Settings) -> ServerLimits {
 }
 
 /// Looks after the store in a thread of its own, so that no worker waits for it.
-fn maintain(store: Arc<dyn Store>, mut shutdown: Shutdown) -> std::io::Result<()> {
+fn maintain(store: Arc<dyn Store>, engine: Engine, mut shutdown: Shutdown) -> std::io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let maintenance = move || {
         runtime.block_on(async {
-            let mut interval = tokio::time::interval(MAINTENANCE);
-            loop {
-                tokio::select! {
-                    () = shutdown.reached(Stage::Ending) => return,
-                    _ = interval.tick() => {}
-                }
-                if let Err(error) = store.maintain().await {
-                    tracing::warn!(%error, "the store was not looked after");
-                }
+            tokio::select! {
+                () = shutdown.reached(Stage::Ending) => {}
+                () = look_after(store.as_ref()) => {}
+                () = renew(&engine) => {}
             }
         });
     };
     std::thread::Builder::new().name("maintenance".into()).spawn(maintenance)?;
     Ok(())
+}
+
+async fn look_after(store: &dyn Store) {
+    let mut interval = tokio::time::interval(MAINTENANCE);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trouble = None;
+    loop {
+        interval.tick().await;
+        // Its trouble is told when it begins and when it ends.
+        match (trouble.take(), store.maintain().await.err()) {
+            (None, Some(error)) => {
+                tracing::warn!(%error, "the store can't be looked after");
+                trouble = Some(error);
+            }
+            (Some(_), None) => tracing::info!("the store is looked after again"),
+            (_, now) => trouble = now,
+        }
+    }
+}
+
+/// Renews what is claimed, as long as the instance lives.
+async fn renew(engine: &Engine) {
+    engine.renew_claims().await;
+    // Nothing is to be renewed.
+    std::future::pending::<()>().await;
 }
 
 /// Whether a thread ends within a second: one that writes to a blocked stdout never does.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::config::{ClientCertificate, Settings};
-use crate::idempotency::{OnMismatch, OnUnknown};
+use crate::idempotency::{OnMismatch, OnStoreError, OnUnknown};
 use crate::policy::{Anonymous, Authorities, Mode, Oversize, Route, default_caller};
 use crate::transport::Address;
 use crate::upstream::Protocol;
@@ -122,6 +122,10 @@ fn notes(route: &Route) -> Vec<String> {
     note(
         route.terms.on_unknown == OnUnknown::Release,
         "a request whose outcome is unknown may be executed again",
+    );
+    note(
+        route.terms.on_store_error == OnStoreError::Pass,
+        "while the store is unavailable, requests pass unprotected",
     );
     note(route.terms.wait.is_zero(), "a repeat does not wait for the first request");
     note(route.oversize == Some(Oversize::Pass), "what is too large passes unprotected");

@@ -3,17 +3,10 @@
 use serde_json::{Value, json};
 
 use super::setting::{Choice, Setting, Wrong};
-use crate::idempotency::{OnMismatch, OnUnknown};
+use crate::idempotency::{OnMismatch, OnStoreError, OnUnknown};
 use crate::policy::{Anonymous, Mode, Oversize, TokenAlgorithm};
-use crate::store::WhenFull;
+use crate::store::{Durability, WhenFull};
 use crate::telemetry::{Format, Selection};
-
-/// Where records are kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum StoreUrl {
-    /// In the memory of this process.
-    Memory,
-}
 
 /// Whether every caller must show a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,8 +85,10 @@ macro_rules! choices {
 }
 
 choices! {
-    StoreUrl {
-        "memory:" => StoreUrl::Memory,
+    Durability {
+        "claim" => Durability::Claim: "Claims and answers: nothing runs twice for want of power",
+        "answer" => Durability::Answer: "Answers: what runs when the power fails may run again",
+        "none" => Durability::None: "Nothing: what ran last before the power failed may run again",
     }
     ClientCertificate {
         "required" => ClientCertificate::Required: "Who shows none is not served",
@@ -138,6 +133,10 @@ choices! {
     OnUnknown {
         "hold" => OnUnknown::Hold: "The key is held",
         "release" => OnUnknown::Release: "The key is free again: a repeat may be executed twice",
+    }
+    OnStoreError {
+        "refuse" => OnStoreError::Refuse: "It is refused",
+        "pass" => OnStoreError::Pass: "It is executed, unprotected: a repeat may be, too",
     }
     OnMismatch {
         "refuse" => OnMismatch::Refuse: "It is refused",

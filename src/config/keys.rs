@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::choice::{ClientCertificate, InFlight, LogLevel, StoreUrl};
+use super::choice::{ClientCertificate, InFlight, LogLevel};
 use super::kinds::{FilePath, RouteName, Words};
 use super::mistake::{Located, Place};
-use super::places::ServerName;
+use super::places::{ServerName, StoreUrl};
 use super::section::{Entry, KeyInfo, Section, paragraph, section};
 use super::setting::{List, Setting, Several, check_text, default_list};
 use super::table::Table;
 use super::units::Bytes;
 use super::words::{default_callers, default_keys, default_token_header};
-use crate::idempotency::{OnMismatch, OnUnknown};
+use crate::idempotency::{OnMismatch, OnStoreError, OnUnknown};
 use crate::policy::{
     Anonymous, CallerSource, HostPattern, KeySource, Mode, Oversize, PathPattern, Pointer,
     StatusRule, TokenAlgorithm,
 };
-use crate::store::WhenFull;
+use crate::store::{Durability, WhenFull};
 use crate::telemetry::{Format, Selection};
 use crate::transport::{Address, Network};
 use crate::upstream::Endpoint;
@@ -115,16 +115,49 @@ section! {
 }
 
 section! {
+    /// TLS towards Redis, by a URL that begins with `rediss`.
+    StoreTlsKeys {
+        /// A file with the certificates of the authorities, in PEM, that sign the servers'
+        /// certificates [default: those that the system trusts]
+        ca_file: FilePath;
+        /// A file with the certificate to show to them, in PEM, and those that lead from it to an
+        /// authority
+        cert_file: FilePath;
+        /// A file with the private key of that certificate, in PEM
+        key_file: FilePath;
+    }
+}
+
+section! {
     /// Where answers are kept.
     StoreKeys {
-        /// Where answers are kept; in the memory of this process is all there is so far
+        /// Where answers are kept: `memory:`, a folder as in <file:///var/lib/oncegate>, or servers
+        /// that several instances share, as in <redis://redis.example>
         url: StoreUrl = StoreUrl::Memory;
         /// How many bytes kept answers may take in memory
         max_bytes: Bytes = mib(256);
-        /// What happens when they would take more
+        /// What happens when they would take more, and are nowhere else
         when_full: WhenFull = WhenFull::Evict;
+        /// What must be on the disk before anybody is told of it, where answers are in a folder
+        durability: Durability = Durability::Claim;
+        /// About how many bytes records may take in a folder
+        max_disk_bytes: Bytes = Bytes(10 << 30);
+        /// How long a call of Redis may take, with all that it waits for
+        timeout: Duration = Duration::from_millis(250);
+        /// How long an instance that shares a store is believed to be at work without saying so
+        lease: Duration = seconds(15);
+        /// What tells the records of these instances from others' on the same servers
+        namespace: Words;
+        /// A file with a password for Redis, which a URL may have, too
+        password_file: FilePath;
+        /// A file with the keys by which records are encrypted in Redis: lines of `ID:KEY`, with 32
+        /// bytes in Base64; the first encrypts, and all decrypt
+        seal_key_file: FilePath;
+        /// What becomes of a guarded request while records can't be looked up
+        on_error: OnStoreError = OnStoreError::Refuse;
         /// A file with at least 32 bytes that nobody else knows: they key all hashes, so that
-        /// instances with the same file derive the same keys [default: a new secret at each start]
+        /// instances with the same file derive the same keys [default: one that is made in the
+        /// folder of the store, or a new one at each start where there is none]
         secret_file: FilePath;
     }
 }
@@ -242,6 +275,9 @@ section! {
         in_flight: InFlight = InFlight::Wait;
         /// What becomes of a key when nobody knows whether its request was executed
         on_unknown: OnUnknown = OnUnknown::Hold;
+        /// What becomes of a request whose key can't be looked up, where it is to be another than
+        /// `store.on_error` says
+        on_store_error: OnStoreError;
         /// What becomes of a request that has the key of an earlier one, and asks for something
         /// else
         on_mismatch: OnMismatch = OnMismatch::Refuse;

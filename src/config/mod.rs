@@ -18,6 +18,7 @@ mod schema;
 mod section;
 mod setting;
 mod settings;
+mod store;
 mod table;
 mod tls;
 mod units;
@@ -27,20 +28,22 @@ mod written;
 
 use std::path::PathBuf;
 
-pub use self::choice::{ClientCertificate, InFlight, LogLevel, StoreUrl};
+pub use self::choice::{ClientCertificate, InFlight, LogLevel};
 pub use self::files::Files;
 pub use self::found::{Found, Source};
 pub use self::keys::{
-    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TlsKeys, TopKeys,
-    UpstreamKeys, UpstreamTlsKeys,
+    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, StoreTlsKeys, TelemetryKeys, TlsKeys,
+    TopKeys, UpstreamKeys, UpstreamTlsKeys,
 };
 pub use self::kinds::{FilePath, RouteName, Words};
 pub use self::mistake::{Located, Mistake, Mistakes, Place};
-pub use self::places::ServerName;
+pub use self::places::{ServerName, StoreUrl};
 pub use self::schema::schema;
 pub use self::section::{Entry, KeyInfo, Section, SectionInfo};
 pub use self::setting::{Choice, Form, List, Setting, Several, TextSetting, Wrong};
-pub use self::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
+pub use self::settings::{
+    Limits, LogSettings, Settings, StoreKind, StoreSettings, UpstreamSettings,
+};
 pub use self::table::Table;
 pub use self::units::{Bytes, UnitError, parse_bytes, parse_duration};
 pub use self::written::{Written, WrittenRoute};

@@ -1,13 +1,27 @@
 //! Values that say where something is: addresses, networks, URLs and names.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
 use rustls::pki_types::ServerName as CertifiedName;
 use serde_json::{Value, json};
 
 use super::setting::{Setting, Wrong, in_quotes};
+use crate::store::{RedisUrl, RedisUrlError};
 use crate::transport::{Address, AddressError, Network};
 use crate::upstream::Endpoint;
+
+/// Where records are kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreUrl {
+    /// In the memory of this process.
+    Memory,
+    /// In a folder.
+    Disk(PathBuf),
+    /// On servers that several instances share.
+    Redis(Box<RedisUrl>),
+}
 
 /// The name of a server, which its certificate is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,6 +98,55 @@ impl Setting for Endpoint {
 
     fn write(&self) -> String {
         in_quotes(&self.to_string())
+    }
+}
+
+impl Setting for StoreUrl {
+    fn needed() -> String {
+        "\"memory:\", a folder such as \"file:///var/lib/oncegate\", or a server such as \
+         \"redis://redis.example\","
+            .into()
+    }
+
+    /// What it shows may not be the text, which may have a password in it.
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        let (scheme, rest) = text.split_once(':').ok_or(Wrong::Kind)?;
+        match scheme {
+            "memory" if rest.is_empty() => Ok(Self::Memory),
+            "memory" => Err(Wrong::Because("nothing comes after memory:".into())),
+            "file" => match rest.strip_prefix("//").filter(|path| path.starts_with('/')) {
+                Some(path) if !path.contains(['%', '?', '#']) => Ok(Self::Disk(path.into())),
+                Some(_) => Err(Wrong::Because("the path of a folder has no %, ? and #".into())),
+                None => {
+                    let text = "a folder has an absolute path, as in file:///var/lib/oncegate";
+                    Err(Wrong::Because(text.into()))
+                }
+            },
+            _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => {
+                let url = text.parse().map(Box::new).map(Self::Redis);
+                url.map_err(|error: RedisUrlError| Wrong::Hidden(error.to_string()))
+            }
+            _ => Err(Wrong::Hidden(format!("{} is needed", Self::needed()))),
+        }
+    }
+
+    fn schema() -> Value {
+        let pattern = "^(memory:$|file:///|(redis|valkey)s?(\\+(sentinel|cluster|unix))?://)";
+        json!({ "type": "string", "pattern": pattern })
+    }
+
+    fn write(&self) -> String {
+        in_quotes(&self.to_string())
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Disk(path) => write!(f, "file://{}", path.display()),
+            Self::Redis(url) => url.fmt(f),
+        }
     }
 }
 

@@ -4,24 +4,18 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::files::Files;
-use super::keys::{JwtKeys, LimitKeys, StoreKeys};
+use super::keys::{JwtKeys, LimitKeys};
 use super::kinds::{FilePath, Words};
 use super::mistake::{Located, Mistake, Mistakes, Place};
 use super::routes::{Shared, policy};
 use super::setting::Several;
-use super::settings::{Limits, LogSettings, Settings, StoreSettings, UpstreamSettings};
-use super::tls;
+use super::settings::{Limits, LogSettings, Settings, UpstreamSettings};
 use super::units::Bytes;
 use super::written::Written;
+use super::{store, tls};
 use crate::idempotency::Secret;
 use crate::policy::{TokenKeys, TokenOptions, TokenVerifier};
 use crate::upstream::Protocol;
-
-/// The fewest bytes that a secret may have.
-const SECRET_BYTES_MIN: usize = 32;
-
-/// What the hash of a secret is for: another program that hashes the same file gets another one.
-const SECRET_CONTEXT: &str = "oncegate store secret_file v1";
 
 /// What follows from all that was written, or nothing if there is no upstream. Where no file has a
 /// secret, it is the one that is given.
@@ -32,17 +26,14 @@ pub(super) fn resolve(
     mistakes: &mut Mistakes,
 ) -> Option<Settings> {
     let Written { top, telemetry, .. } = written;
-    let own = store_secret(&written.store, files, mistakes);
-    let store = StoreSettings {
-        bytes_max: written.store.max_bytes().value.0,
-        when_full: written.store.when_full().value,
-        has_secret_file: own.is_some(),
-    };
-    let secret = own.unwrap_or_else(|| secret.clone());
+    let own = store::secret(&written.store, files, mistakes);
+    let secret = own.clone().unwrap_or_else(|| secret.clone());
+    let store = store::settings(written, own.is_some(), files, mistakes);
     let verifier = verifier(&written.jwt, files, mistakes).map(Arc::new);
     let tls = tls::server(&written.tls, files, mistakes);
     let upstream = upstream(written, files, mistakes)?;
-    let shared = Shared { secret: &secret, verifier, upstream: &upstream };
+    let on_store_error = written.store.on_error().value;
+    let shared = Shared { secret: &secret, verifier, upstream: &upstream, on_store_error };
     let policy = Arc::new(policy(written, &shared));
     Some(Settings {
         listen: values(top.listen().value).collect(),
@@ -64,7 +55,7 @@ pub(super) fn resolve(
         upstream,
         policy,
         secret,
-        store,
+        store: store?,
         limits: limits(&written.limits),
     })
 }
@@ -102,40 +93,13 @@ fn upstream(
     })
 }
 
-/// The secret that a file has, if one is named.
-fn store_secret(keys: &StoreKeys, files: &mut Files, mistakes: &mut Mistakes) -> Option<Secret> {
-    let path = keys.secret_file.as_ref()?;
-    let contents = contents("secret_file", path, files, mistakes)?;
-    let secret = secret(&contents);
-    if secret.is_none() {
-        mistakes.add(too_short(path.place, &contents));
-    }
-    secret
-}
-
-/// The secret that the contents of a file make, if they are enough.
-fn secret(contents: &[u8]) -> Option<Secret> {
-    let contents = without_newline(contents);
-    let enough = contents.len() >= SECRET_BYTES_MIN;
-    enough.then(|| Secret::from_bytes(blake3::derive_key(SECRET_CONTEXT, contents)))
-}
-
 /// A text without the newline that editors write at its end. Bytes that are no text stay as they
 /// are: one in 256 random ones ends like that.
-fn without_newline(contents: &[u8]) -> &[u8] {
+pub(super) fn without_newline(contents: &[u8]) -> &[u8] {
     let text = contents.strip_suffix(b"\n").unwrap_or(contents);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let is_text = text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     if is_text { text } else { contents }
-}
-
-fn too_short(place: Place, contents: &[u8]) -> Mistake {
-    let text = format!(
-        "the file has {} bytes, and a secret needs at least {SECRET_BYTES_MIN}; \
-         `head -c 32 /dev/urandom` makes one",
-        without_newline(contents).len()
-    );
-    Mistake::new(place, "secret_file", text)
 }
 
 /// What verifies tokens, if any are looked at.
@@ -183,7 +147,7 @@ fn token_keys(
     })
 }
 
-fn contents(
+pub(super) fn contents(
     key: &str,
     path: &Located<FilePath>,
     files: &mut Files,

@@ -10,7 +10,7 @@ use super::section::Section as _;
 use super::setting::List;
 use super::settings::UpstreamSettings;
 use super::written::{Written, WrittenRoute};
-use crate::idempotency::{Secret, Terms};
+use crate::idempotency::{OnStoreError, Secret, Terms};
 use crate::policy::{
     Authorities, Class, Classes, Compared, HeaderRule, Ignored, Policy, Route, Rule, TokenVerifier,
 };
@@ -20,6 +20,8 @@ pub(super) struct Shared<'a> {
     pub(super) secret: &'a Secret,
     pub(super) verifier: Option<Arc<TokenVerifier>>,
     pub(super) upstream: &'a UpstreamSettings,
+    /// What holds for routes that say nothing of it.
+    pub(super) on_store_error: OnStoreError,
 }
 
 /// The policy that was written.
@@ -69,11 +71,12 @@ fn route(own: &GuardKeys, defaults: &GuardKeys, rule: Rule, shared: &Shared<'_>)
         request_bytes_max: keys.max_request().value.as_usize(),
         response_bytes_max: keys.max_response().value.as_usize(),
         verifier: shared.verifier.clone(),
-        ..Route::new(shared.secret.clone(), terms(&keys, shared.upstream))
+        ..Route::new(shared.secret.clone(), terms(&keys, shared))
     }
 }
 
-fn terms(keys: &GuardKeys, upstream: &UpstreamSettings) -> Terms {
+fn terms(keys: &GuardKeys, shared: &Shared<'_>) -> Terms {
+    let Shared { upstream, on_store_error, .. } = shared;
     Terms {
         window: keys.window().value,
         wait: match keys.in_flight().value {
@@ -84,6 +87,7 @@ fn terms(keys: &GuardKeys, upstream: &UpstreamSettings) -> Terms {
         linger: upstream.linger,
         on_unknown: keys.on_unknown().value,
         on_mismatch: keys.on_mismatch().value,
+        on_store_error: keys.on_store_error.as_ref().map_or(*on_store_error, |own| own.value),
     }
 }
 

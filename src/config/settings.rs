@@ -1,5 +1,7 @@
 //! Settings: what an instance was told to do.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use super::choice::ClientCertificate;
 use super::warnings::warnings;
 use crate::idempotency::Secret;
 use crate::policy::Policy;
-use crate::store::{RECORD_BYTES, WhenFull};
+use crate::store::{Durability, RECORD_BYTES, RedisOptions, WhenFull};
 use crate::telemetry::{Format, Selection};
 use crate::transport::{Address, Networks, TlsClient, TlsServer};
 use crate::upstream::{Endpoint, Protocol};
@@ -62,7 +64,7 @@ impl Settings {
 
     /// The settings that differ and can't change while an instance runs.
     pub fn fixed_changes(&self, next: &Self) -> Vec<&'static str> {
-        let refuses = next.store.when_full == WhenFull::Refuse;
+        let knows = next.store.kind.knows_answers();
         let fixed = [
             ("listen", self.listen != next.listen),
             ("tls", self.tls.is_some() != next.tls.is_some()),
@@ -77,20 +79,15 @@ impl Settings {
             ("workers", self.workers != next.workers),
             ("drain_timeout", self.drain_timeout != next.drain_timeout),
             ("store.max_bytes", self.store.bytes_max != next.store.bytes_max),
-            ("store.when_full", self.store.when_full != next.store.when_full),
             ("store.secret_file", self.secret != next.secret),
             ("telemetry.log_format", self.log.format != next.log.format),
             ("telemetry.log_level", self.log.level != next.log.level),
             // The store has room for what was said at the start.
-            ("max_response", refuses && self.answer_bytes_max() < next.answer_bytes_max()),
+            ("max_response", knows && self.answer_bytes_max() < next.answer_bytes_max()),
         ];
         let limits = self.limits.fixed_changes(&next.limits);
-        fixed
-            .into_iter()
-            .chain(limits)
-            .filter(|(_, changed)| *changed)
-            .map(|(name, _)| name)
-            .collect()
+        let fixed = fixed.into_iter().chain(limits).filter(|(_, changed)| *changed);
+        fixed.map(|(name, _)| name).chain(self.store.kind.changes(&next.store.kind)).collect()
     }
 
     /// The room that a store needs for an answer of so many bytes.
@@ -129,13 +126,71 @@ pub struct LogSettings {
     pub level: tracing::Level,
 }
 
+/// What keeps records.
+#[derive(Clone, Debug)]
+pub enum StoreKind {
+    /// The memory of this process.
+    Memory(WhenFull),
+    /// A folder.
+    Disk {
+        /// Where it is.
+        path: PathBuf,
+        /// What must be on the disk before anybody is told of it.
+        durability: Durability,
+        /// About the most bytes that it takes.
+        bytes_max: u64,
+    },
+    /// Servers that several instances share.
+    Redis(Arc<RedisOptions>),
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(_) => f.write_str("memory:"),
+            Self::Disk { path, .. } => write!(f, "file://{}", path.display()),
+            Self::Redis(options) => write!(f, "redis {}", options.url),
+        }
+    }
+}
+
+impl StoreKind {
+    /// Whether it is told at the start how large an answer may be.
+    fn knows_answers(&self) -> bool {
+        matches!(self, Self::Memory(WhenFull::Refuse) | Self::Disk { .. })
+    }
+
+    /// The settings that differ; certificates, keys and passwords are read at the start.
+    fn changes(&self, next: &Self) -> Vec<&'static str> {
+        let changes = match (self, next) {
+            (Self::Memory(full), Self::Memory(next)) => vec![("store.when_full", full != next)],
+            (
+                Self::Disk { path, durability, bytes_max },
+                Self::Disk { path: next_path, durability: next_durability, bytes_max: next_max },
+            ) => vec![
+                ("store.url", path != next_path),
+                ("store.durability", durability != next_durability),
+                ("store.max_disk_bytes", bytes_max != next_max),
+            ],
+            (Self::Redis(one), Self::Redis(next)) => vec![
+                ("store.url", one.url != next.url),
+                ("store.namespace", one.namespace != next.namespace),
+                ("store.timeout", one.timeout != next.timeout),
+                ("store.lease", one.lease != next.lease),
+            ],
+            (Self::Memory(_) | Self::Disk { .. } | Self::Redis(_), _) => vec![("store.url", true)],
+        };
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+}
+
 /// Where records are kept.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// The most bytes that they take.
+    /// What keeps them.
+    pub kind: StoreKind,
+    /// The most bytes that answers take in memory.
     pub bytes_max: u64,
-    /// What happens when there is no room for another.
-    pub when_full: WhenFull,
     /// Whether a file has the secret; each start has one of its own otherwise.
     pub has_secret_file: bool,
 }

@@ -4,8 +4,8 @@ use toml::de::DeTable;
 
 use super::found::Source;
 use super::keys::{
-    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, TelemetryKeys, TlsKeys, TopKeys,
-    UpstreamKeys, UpstreamTlsKeys,
+    GuardKeys, JwtKeys, LimitKeys, RouteKeys, StoreKeys, StoreTlsKeys, TelemetryKeys, TlsKeys,
+    TopKeys, UpstreamKeys, UpstreamTlsKeys,
 };
 use super::mistake::{Mistake, Mistakes, Place};
 use super::section::{Entry, Section, SectionInfo};
@@ -24,6 +24,8 @@ pub struct Written {
     pub upstream_tls: UpstreamTlsKeys,
     /// `[store]`
     pub store: StoreKeys,
+    /// `[store.tls]`
+    pub store_tls: StoreTlsKeys,
     /// `[jwt]`
     pub jwt: JwtKeys,
     /// `[limits]`
@@ -68,6 +70,7 @@ impl Written {
             SectionInfo::of::<UpstreamKeys>("upstream"),
             SectionInfo::of::<UpstreamTlsKeys>("upstream.tls"),
             SectionInfo::of::<StoreKeys>("store"),
+            SectionInfo::of::<StoreTlsKeys>("store.tls"),
             SectionInfo::of::<JwtKeys>("jwt"),
             SectionInfo::of::<LimitKeys>("limits"),
             SectionInfo::of::<TelemetryKeys>("telemetry"),
@@ -103,13 +106,23 @@ impl Written {
         let all = Self::sections();
         let top_keys = TopKeys::read(&mut top);
         let tls = read_section(&mut top, "tls", &all);
-        let (upstream, upstream_tls) = read_upstream(&mut top, &all);
+        let (upstream, upstream_tls) = read_with_tls(
+            &mut top,
+            ("upstream", "upstream.tls"),
+            &all,
+            |keys: &mut UpstreamKeys| &mut keys.unread,
+        );
+        let (store, store_tls) =
+            read_with_tls(&mut top, ("store", "store.tls"), &all, |keys: &mut StoreKeys| {
+                &mut keys.unread
+            });
         let mut written = Self {
             top: top_keys,
             tls,
             upstream,
             upstream_tls,
-            store: read_section(&mut top, "store", &all),
+            store,
+            store_tls,
             jwt: read_section(&mut top, "jwt", &all),
             limits: read_section(&mut top, "limits", &all),
             telemetry: read_section(&mut top, "telemetry", &all),
@@ -135,6 +148,7 @@ impl Written {
             "upstream" => self.upstream.set(key, text, place),
             "upstream.tls" => self.upstream_tls.set(key, text, place),
             "store" => self.store.set(key, text, place),
+            "store.tls" => self.store_tls.set(key, text, place),
             "jwt" => self.jwt.set(key, text, place),
             "limits" => self.limits.set(key, text, place),
             "telemetry" => self.telemetry.set(key, text, place),
@@ -153,6 +167,7 @@ impl Written {
             upstream: self.upstream.over(base.upstream),
             upstream_tls: self.upstream_tls.over(base.upstream_tls),
             store: self.store.over(base.store),
+            store_tls: self.store_tls.over(base.store_tls),
             jwt: self.jwt.over(base.jwt),
             limits: self.limits.over(base.limits),
             telemetry: self.telemetry.over(base.telemetry),
@@ -170,6 +185,7 @@ impl Written {
             ("upstream", self.upstream.entries()),
             ("upstream.tls", self.upstream_tls.entries()),
             ("store", self.store.entries()),
+            ("store.tls", self.store_tls.entries()),
             ("jwt", self.jwt.entries()),
             ("limits", self.limits.entries()),
             ("telemetry", self.telemetry.entries()),
@@ -187,13 +203,18 @@ fn read_section<T: Section>(top: &mut Table<'_, '_>, name: &'static str, all: &[
     read.unwrap_or_default()
 }
 
-/// Reads `[upstream]`, and the table in it.
-fn read_upstream(top: &mut Table<'_, '_>, all: &[SectionInfo]) -> (UpstreamKeys, UpstreamTlsKeys) {
-    let read = top.section("upstream", |table| {
-        let mut keys = UpstreamKeys::read(table);
-        let tls = read_section(table, "upstream.tls", all);
-        table.finish("[upstream]", all);
-        keys.unread.extend(table.take_unread());
+/// Reads a table, and the table `tls` in it.
+fn read_with_tls<K: Section, T: Section>(
+    top: &mut Table<'_, '_>,
+    (name, tls): (&'static str, &'static str),
+    all: &[SectionInfo],
+    unread: impl Fn(&mut K) -> &mut Vec<&'static str>,
+) -> (K, T) {
+    let read = top.section(name, |table| {
+        let mut keys = K::read(table);
+        let tls = read_section(table, tls, all);
+        table.finish(&format!("[{name}]"), all);
+        unread(&mut keys).extend(table.take_unread());
         (keys, tls)
     });
     read.unwrap_or_default()

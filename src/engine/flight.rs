@@ -39,12 +39,16 @@ struct Flight {
 pub(super) enum Landing {
     /// With an answer of this flight's own.
     Answered(Answer, Timestamp),
+    /// The same, and a repeat may be executed again.
+    Unprotected(Answer, Timestamp),
     /// With the answer that somebody else had kept by then.
     Replayed(Answer, Timestamp),
     /// With an answer that goes straight to the first caller.
     Streaming,
     /// The same, and the key is free again.
     StreamingFree,
+    /// The same, and a repeat may be executed again.
+    StreamingUnprotected,
     /// The same, and nobody knows whether the operation was executed.
     StreamingUnknown,
     /// Without an answer.
@@ -203,12 +207,19 @@ impl Waiter {
             Some(Landing::Answered(answer, answered_at)) => {
                 Outcome::Answered { answer, provenance, answered_at }
             }
+            Some(Landing::Unprotected(answer, answered_at)) => {
+                let provenance = unprotected(provenance);
+                Outcome::Answered { answer, provenance, answered_at }
+            }
             Some(Landing::Replayed(answer, answered_at)) => {
                 Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
             }
             Some(Landing::Streaming) => streaming(provenance, Refusal::AnswerNotKept),
             // Another try finds the key free.
             Some(Landing::StreamingFree) => streaming(provenance, Refusal::InProgress),
+            Some(Landing::StreamingUnprotected) => {
+                streaming(unprotected(provenance), Refusal::InProgress)
+            }
             Some(Landing::StreamingUnknown) => streaming(provenance, Refusal::OutcomeUnknown),
             Some(Landing::Failed(failure)) => Outcome::Failed(failure),
             Some(Landing::Refused(refusal)) => Outcome::Refused(refusal),
@@ -217,10 +228,18 @@ impl Waiter {
     }
 }
 
+/// What an execution is that nothing protects.
+const fn unprotected(provenance: Provenance) -> Provenance {
+    match provenance {
+        Provenance::Executed | Provenance::Unprotected => Provenance::Unprotected,
+        Provenance::Collapsed | Provenance::Replayed => provenance,
+    }
+}
+
 /// What an answer that goes to the first caller is for each: the others are refused.
 fn streaming(provenance: Provenance, refusal: Refusal) -> Outcome {
     match provenance {
-        Provenance::Executed => Outcome::Streaming,
+        Provenance::Executed | Provenance::Unprotected => Outcome::Streaming(provenance),
         Provenance::Collapsed | Provenance::Replayed => Outcome::Refused(refusal),
     }
 }
@@ -269,7 +288,7 @@ mod tests {
         for (waiter, expected) in [(first, Provenance::Executed), (second, Provenance::Collapsed)] {
             match waiter.outcome(expected).await {
                 Outcome::Answered { provenance, .. } => assert_eq!(provenance, expected),
-                outcome @ (Outcome::Streaming | Outcome::Failed(_) | Outcome::Refused(_)) => {
+                outcome @ (Outcome::Streaming(_) | Outcome::Failed(_) | Outcome::Refused(_)) => {
                     panic!("{outcome:?}")
                 }
             }

@@ -45,7 +45,11 @@ impl Shared {
             if left.is_zero() {
                 return Ok(None);
             }
-            tokio::time::sleep(pause.min(left)).await;
+            let looked_at = tokio::time::sleep(pause.min(left));
+            tokio::select! {
+                () = looked_at => {}
+                () = self.store.changed(key) => {}
+            }
             pause = (pause * 2).min(PAUSE_MAX);
             let asked_at = self.clock.now();
             match self.load(key).await? {

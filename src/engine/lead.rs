@@ -11,17 +11,26 @@ use tokio::time::timeout;
 use super::flight::{Landing, Leader};
 use super::follow::Found;
 use super::lease::Lease;
+use super::unprotected::may_pass;
 use super::{Shared, holds};
 use crate::clock::Timestamp;
 use crate::idempotency::{
-    Answer, Attempt, Broken, Decision, Failure, Identity, Record, RecordKey, Refusal, State, Terms,
-    decide,
+    Answer, Attempt, Broken, Decision, Failure, Identity, LeaseToken, Record, RecordKey, Refusal,
+    State, Terms, decide,
 };
 use crate::store::{Expected, StoreError, Swap};
 use crate::telemetry::{StoreOperation, UnknownCause};
 
 /// How often a claim is tried that others keep changing.
 const CLAIMS_MAX: usize = 16;
+
+/// Why a claim has no end.
+enum Unclaimed {
+    /// Nothing is known of the key.
+    Unasked(StoreError),
+    /// Somebody is known to have held it.
+    Held(StoreError),
+}
 
 /// How a claim ended.
 enum Claim {
@@ -43,7 +52,12 @@ impl Shared {
         match self.claim(&identity, &terms).await {
             Ok(Claim::Won(lease)) => self.execute(leader, lease, &terms, work).await,
             Ok(Claim::Lost(landing)) => drop(leader.land(landing)),
-            Err(error) => drop(leader.land(Landing::Refused(refusal(&error)))),
+            Err(Unclaimed::Unasked(error)) if may_pass(&error, &terms) => {
+                self.pass(leader, &terms, work).await;
+            }
+            Err(Unclaimed::Unasked(error) | Unclaimed::Held(error)) => {
+                drop(leader.land(Landing::Refused(refusal(&error))));
+            }
         }
     }
 
@@ -52,7 +66,7 @@ impl Shared {
         self: &Arc<Self>,
         identity: &Identity,
         terms: &Terms,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Claim, Unclaimed> {
         let started = self.clock.now();
         let mut found = Found { record: None, asked_at: started };
         for _ in 0..CLAIMS_MAX {
@@ -65,7 +79,8 @@ impl Shared {
                 }
                 Decision::Refuse(refusal) => return Ok(Claim::Lost(Landing::Refused(refusal))),
                 Decision::Await => {
-                    match self.follow(&identity.key, started.after(terms.wait)).await? {
+                    let followed = self.follow(&identity.key, started.after(terms.wait)).await;
+                    match followed.map_err(Unclaimed::Held)? {
                         Some(followed) => {
                             found = followed;
                             continue;
@@ -89,13 +104,24 @@ impl Shared {
                 }
                 Ok(Swap::Lost(winner)) => found = Found { record: winner, asked_at: now },
                 Err(error) => {
-                    // It may have been claimed all the same, and nobody would settle it.
-                    let _ = self.swap(&identity.key, Expected::HeldBy(token), None).await;
-                    return Err(error);
+                    self.give_back(identity.key, token);
+                    return Err(match expected {
+                        Expected::Absent => Unclaimed::Unasked(error),
+                        Expected::HeldBy(_) => Unclaimed::Held(error),
+                    });
                 }
             }
         }
         Ok(Claim::Lost(Landing::Refused(Refusal::InProgress)))
+    }
+
+    /// Gives back what may have been claimed although the store has failed: nobody would settle
+    /// it. Whoever waits for the claim does not wait for this, too.
+    fn give_back(self: &Arc<Self>, key: RecordKey, token: LeaseToken) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let _ = shared.swap(&key, Expected::HeldBy(token), None).await;
+        });
     }
 
     /// Does the work and settles it; listens for a late answer when it has not ended in time.
@@ -105,7 +131,7 @@ impl Shared {
         F: Future<Output = Attempt>,
     {
         let mut work = Unpanicking(Box::pin(async { work().await }));
-        match timeout(terms.timeout, lease.keep_while(&mut work)).await {
+        match timeout(terms.timeout, &mut work).await {
             Ok(attempt) => {
                 let landing = self.settle(&lease, attempt, terms).await;
                 drop(leader.land(landing));
@@ -198,7 +224,7 @@ impl Shared {
         next: Option<Record>,
     ) -> Result<Swap, StoreError> {
         let swapped = self.store.swap(key, expected, next).await;
-        if let Err(StoreError::Unavailable(_)) = swapped {
+        if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
             self.metrics.store_errors.increment(StoreOperation::Swap);
         }
         swapped
@@ -222,10 +248,12 @@ fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full | StoreError::TooLarge => Refusal::StoreFull,
         StoreError::Unavailable(_) => Refusal::StoreUnavailable,
+        // It may say that the operation was executed.
+        StoreError::Corrupt(_) => Refusal::OutcomeUnknown,
     }
 }
 
-const fn cause(broken: Broken) -> UnknownCause {
+pub(super) const fn cause(broken: Broken) -> UnknownCause {
     match broken {
         Broken::Incomplete => UnknownCause::Incomplete,
         Broken::Malformed => UnknownCause::Malformed,
@@ -234,7 +262,7 @@ const fn cause(broken: Broken) -> UnknownCause {
 }
 
 /// Work whose panic is an unknown outcome: it may have been sent by then.
-struct Unpanicking<F>(F);
+pub(super) struct Unpanicking<F>(pub(super) F);
 
 impl<F: Future<Output = Attempt>> Future for Unpanicking<Pin<Box<F>>> {
     type Output = Attempt;

@@ -1,10 +1,12 @@
 //! A claim on a record: whoever holds it must say how the work ended.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::Shared;
+use super::renewal::Renewed;
 use crate::clock::Timestamp;
 use crate::idempotency::{Record, RecordKey, State};
 use crate::store::{Expected, StoreError, Swap};
@@ -14,6 +16,15 @@ const WRITES_MAX: u32 = 4;
 
 /// The first pause between such attempts; each further one is twice as long.
 const WRITE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause once nobody waits any more.
+const LATE_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long an outcome is tried to be written once nobody waits any more.
+const LATE_WRITE_MAX: Duration = Duration::from_mins(5);
+
+/// How much room there is for outcomes that are still to be written, in KiB.
+pub(super) const LATE_WRITES_MAX: usize = 64 << 10;
 
 /// A claim on a record.
 ///
@@ -26,6 +37,8 @@ pub(super) struct Lease {
     record: Record,
     /// When the request was that it was claimed for.
     asked_at: Timestamp,
+    /// Until all is said, its settling included.
+    _renewed: Option<Renewed>,
 }
 
 impl Lease {
@@ -35,27 +48,9 @@ impl Lease {
         record: Record,
         asked_at: Timestamp,
     ) -> Self {
-        Self { shared, key, record, asked_at }
-    }
-
-    /// Does the work, and renews the claim meanwhile; a store that is slow to renew it does not
-    /// hold the work up.
-    pub(super) async fn keep_while<T>(&self, work: impl Future<Output = T>) -> T {
-        let Some(lease) = self.shared.store.lease() else { return work.await };
-        tokio::select! {
-            biased;
-            done = work => done,
-            never = self.renew_every(lease / 3) => match never {},
-        }
-    }
-
-    async fn renew_every(&self, period: Duration) -> Infallible {
-        loop {
-            tokio::time::sleep(period).await;
-            let lease_until = self.shared.lease_until(self.shared.clock.now());
-            // A claim that can't be renewed runs out, and then counts as unknown: that is safe.
-            let _ = self.write(State::InFlight { lease_until }).await;
-        }
+        let has_lease = shared.store.lease().is_some();
+        let renewed = has_lease.then(|| shared.renewal.hold(key, record.token));
+        Self { shared, key, record, asked_at, _renewed: renewed }
     }
 
     /// Writes the state if the claim is still ours.
@@ -86,27 +81,80 @@ impl Lease {
         let _ = self.change(None).await;
     }
 
+    /// Writes, and goes on trying behind the caller's back where the store is not there for it.
     async fn change(&self, next: Option<Record>) -> Result<(), StoreError> {
-        let expected = Expected::HeldBy(self.record.token);
         let mut pause = WRITE_PAUSE;
         for attempt in 1..=WRITES_MAX {
-            match self.shared.swap(&self.key, expected, next.clone()).await {
-                Ok(Swap::Done) => return Ok(()),
-                Ok(Swap::Lost(_)) => {
-                    tracing::warn!(key = ?self.key, "the claim on a record was lost");
-                    return Ok(());
-                }
+            match self.try_change(next.clone()).await {
                 Err(StoreError::Unavailable(reason)) if attempt < WRITES_MAX => {
                     tracing::debug!(key = ?self.key, reason, "an outcome is written again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
+                Err(error @ StoreError::Unavailable(_)) => {
+                    tracing::warn!(key = ?self.key, %error, "an outcome is written later");
+                    self.change_later(next);
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::warn!(key = ?self.key, %error, "an outcome was not written");
                     return Err(error);
                 }
+                Ok(()) => return Ok(()),
             }
         }
         Ok(())
     }
+
+    async fn try_change(&self, next: Option<Record>) -> Result<(), StoreError> {
+        let expected = Expected::HeldBy(self.record.token);
+        if let Swap::Lost(_) = self.shared.swap(&self.key, expected, next).await? {
+            tracing::warn!(key = ?self.key, "the claim on a record was lost");
+        }
+        Ok(())
+    }
+
+    /// Goes on trying to write, unless as much as may be is waiting to be written. What never
+    /// succeeds leaves the record in flight, which counts as unknown when its lease has run out.
+    fn change_later(&self, next: Option<Record>) {
+        let room = room_of(next.as_ref());
+        let place = Arc::clone(&self.shared.late_writes).try_acquire_many_owned(room);
+        let Ok(place) = place else {
+            tracing::warn!(key = ?self.key, "an outcome was given up: too many wait to be written");
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let lease = Self::new(shared, self.key, self.record.clone(), self.asked_at);
+        self.shared.tasks.spawn(async move {
+            let _place = place;
+            if timeout(LATE_WRITE_MAX, lease.change_until_written(next)).await.is_err() {
+                tracing::warn!(key = ?lease.key, "an outcome was given up: it was never written");
+            }
+        });
+    }
+
+    async fn change_until_written(&self, next: Option<Record>) {
+        let mut pause = WRITE_PAUSE;
+        loop {
+            match self.try_change(next.clone()).await {
+                Ok(()) => return,
+                Err(StoreError::Unavailable(_)) => {}
+                Err(error) => {
+                    tracing::warn!(key = ?self.key, %error, "an outcome was not written");
+                    return;
+                }
+            }
+            pause = (pause * 2).min(LATE_PAUSE_MAX);
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// The room that a record takes while it waits to be written, in KiB.
+fn room_of(next: Option<&Record>) -> u32 {
+    let answer = match next.map(|next| &next.state) {
+        Some(State::Completed { answer, .. }) => answer.encoded().len(),
+        Some(State::InFlight { .. } | State::Unreplayable | State::Indeterminate) | None => 0,
+    };
+    u32::try_from(answer >> 10).unwrap_or(u32::MAX).saturating_add(1)
 }

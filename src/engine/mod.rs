@@ -7,12 +7,17 @@ mod flight;
 mod follow;
 mod lead;
 mod lease;
+mod renewal;
+mod unprotected;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::flight::{Flights, Joined};
+use self::lease::LATE_WRITES_MAX;
+use self::renewal::Renewal;
 use crate::clock::Clock;
 use crate::idempotency::{
     Attempt, Decision, Fingerprint, Identity, OnMismatch, OnUnknown, Outcome, Provenance, Refusal,
@@ -42,7 +47,10 @@ struct Shared {
     store: Arc<dyn Store>,
     flights: Arc<Flights>,
     tokens: TokenSource,
+    renewal: Renewal,
     tasks: TaskTracker,
+    /// Room for outcomes that are still to be written.
+    late_writes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -60,7 +68,9 @@ impl Engine {
             store,
             flights: Arc::new(Flights::new(limits)),
             tokens: TokenSource::new(seed),
+            renewal: Renewal::default(),
             tasks: TaskTracker::new(),
+            late_writes: Arc::new(Semaphore::new(LATE_WRITES_MAX)),
             metrics,
         }))
     }
@@ -119,6 +129,16 @@ impl Engine {
             flights: self.0.flights.len(),
             waiters: self.0.flights.waiters(),
         }
+    }
+
+    /// Renews the claims of all work that runs, where the store's have to be; it ends only where
+    /// they have not. Unless it is polled somewhere, claims run out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops the renewal, and nothing else.
+    pub async fn renew_claims(&self) {
+        self.0.renew_claims().await;
     }
 
     /// Waits until no work is left, listening for late answers included.

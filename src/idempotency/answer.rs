@@ -158,7 +158,7 @@ impl Answer {
         (0..count as usize).map(move |_| Line { name: next(), value: next() })
     }
 
-    pub(super) fn encoded(&self) -> &[u8] {
+    pub(crate) fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 

@@ -24,6 +24,18 @@ pub struct Terms {
     pub on_unknown: OnUnknown,
     /// What becomes of a request that uses the key of another.
     pub on_mismatch: OnMismatch,
+    /// What becomes of a request whose key can't be looked up.
+    pub on_store_error: OnStoreError,
+}
+
+/// What becomes of a request when the store can't be asked whether it was executed before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnStoreError {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is executed, and nothing keeps a repeat from being executed, too.
+    Pass,
 }
 
 /// What becomes of a request that has the key of an earlier one, and asks for something else.
@@ -109,7 +121,16 @@ mod tests {
     fn terms(on_unknown: OnUnknown) -> Terms {
         let any = Duration::from_secs(1);
         let on_mismatch = OnMismatch::Refuse;
-        Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch }
+        let on_store_error = OnStoreError::Refuse;
+        Terms {
+            window: any,
+            wait: any,
+            timeout: any,
+            linger: any,
+            on_unknown,
+            on_mismatch,
+            on_store_error,
+        }
     }
 
     fn record(state: State, expires_at: Timestamp) -> Record {

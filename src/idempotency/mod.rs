@@ -11,7 +11,7 @@ mod record;
 
 pub use answer::{Answer, AnswerBuilder, Line};
 pub use codec::{CodecError, decode, encode, expiry};
-pub use decide::{Decision, OnMismatch, OnUnknown, Terms, decide};
+pub use decide::{Decision, OnMismatch, OnStoreError, OnUnknown, Terms, decide};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, Part};
 pub use key::{
     Caller, IdempotencyKey, KeyError, Purpose, RecordKey, RecordKeyBuilder, Scope, Secret,

@@ -41,8 +41,8 @@ pub enum Outcome {
         /// When it was complete.
         answered_at: Timestamp,
     },
-    /// An answer that goes straight to the first caller.
-    Streaming,
+    /// An answer that goes straight to the first caller, whose request was executed like that.
+    Streaming(Provenance),
     /// The work has failed.
     Failed(Failure),
     /// The work was not begun for this caller.
@@ -58,6 +58,8 @@ pub enum Provenance {
     Collapsed,
     /// It was kept earlier.
     Replayed,
+    /// This caller's request was executed, and nothing keeps a repeat from being executed, too.
+    Unprotected,
 }
 
 /// Why there is no answer.

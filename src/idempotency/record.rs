@@ -41,7 +41,7 @@ pub enum State {
 }
 
 /// Who holds a record: a number that no other claim has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct LeaseToken(pub u64);
 
 /// Makes tokens.

@@ -24,6 +24,6 @@ pub use fields::{
 };
 pub use gather::Gathered;
 pub use grpc::{Code, Extent, Style, beginning, extent, is_grpc};
-pub use inbound::{BodyError, Inbound};
+pub use inbound::{BodyError, End, Inbound};
 pub use pace::Pace;
 pub use problem::{Problem, ProblemKind};

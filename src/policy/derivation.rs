@@ -169,6 +169,7 @@ mod tests {
             linger: second,
             on_unknown: crate::idempotency::OnUnknown::Hold,
             on_mismatch: crate::idempotency::OnMismatch::Refuse,
+            on_store_error: crate::idempotency::OnStoreError::Refuse,
         };
         let mut route = Route::new(Secret::from_bytes([7; 32]), terms);
         route.rule = rule(text);
@@ -277,10 +278,15 @@ mod tests {
     /// Routes with these rules, each with the key of this header.
     fn with_keys(routes: &[(&str, &str)]) -> Policy {
         let any = std::time::Duration::from_secs(1);
-        let (on_unknown, on_mismatch) =
-            (crate::idempotency::OnUnknown::Hold, crate::idempotency::OnMismatch::Refuse);
-        let terms =
-            Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+        let terms = Terms {
+            window: any,
+            wait: any,
+            timeout: any,
+            linger: any,
+            on_unknown: crate::idempotency::OnUnknown::Hold,
+            on_mismatch: crate::idempotency::OnMismatch::Refuse,
+            on_store_error: crate::idempotency::OnStoreError::Refuse,
+        };
         let fallback = Route::new(Secret::from_bytes([7; 32]), terms);
         let routes = routes.iter().map(|(text, header)| Route {
             name: Arc::from(*text),

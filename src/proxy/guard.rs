@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
 
-use super::reply::{About, Reply};
+use super::reply::{About, DUPLICATE_PROTECTION, Reply, unprotected};
 use super::run::Sending;
 use super::{Head, Proxy};
 use crate::idempotency::Caller;
@@ -163,12 +162,7 @@ impl Proxy {
     ) -> Result<Reply, Problem> {
         self.metrics.unprotected.increment(reason);
         let mut reply = self.pass_on(head, body).await?;
-        let mark = HeaderValue::from_static(match reason {
-            Unprotected::BodyTooLarge => "none; reason=\"body-too-large\"",
-            Unprotected::CallerUnknown => "none; reason=\"caller-unknown\"",
-            Unprotected::KeyMissing => "none; reason=\"key-missing\"",
-        });
-        reply.response.headers_mut().insert("duplicate-protection", mark);
+        reply.response.headers_mut().insert(DUPLICATE_PROTECTION, unprotected(reason));
         Ok(reply)
     }
 }

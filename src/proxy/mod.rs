@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
@@ -103,12 +103,15 @@ impl Proxy {
         let fields = scan(&parts.headers);
         let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
         let body = Inbound::new(body, parts.version);
+        let end = body.end();
         let head = Head { parts, fields, caller, acts_as, hop };
         let style = head.style();
         let (route, reply) = match shaped {
             Ok(()) => self.handle(head, body).await,
             Err(problem) => ("", problem.into()),
         };
+        let switches = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let reply = if end.is_found() || switches { reply } else { reply.and_close() };
         self.metrics.requests.increment(reply.handled);
         if let Some(problem) = reply.problem() {
             self.metrics.refusals.increment(problem);

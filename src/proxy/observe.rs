@@ -151,7 +151,7 @@ impl Proxy {
         // It was the first, and has been sent.
         match found {
             Outcome::Failed(failure) => Err(failed(failure)),
-            Outcome::Answered { .. } | Outcome::Streaming | Outcome::Refused(_) => {
+            Outcome::Answered { .. } | Outcome::Streaming(_) | Outcome::Refused(_) => {
                 let answer = streamed.await.map_err(|_| failed(ABANDONED))?;
                 Ok(Reply { key: Some(identity.key), ..Reply::without_key(answer, Handled::Passed) })
             }
@@ -193,13 +193,13 @@ fn would_be(outcome: &Outcome, key: RecordKey) -> WouldBe {
     match outcome {
         Outcome::Answered { provenance, .. } => WouldBe::Answered(
             match provenance {
-                Provenance::Executed => Handled::Executed,
+                Provenance::Executed | Provenance::Unprotected => Handled::Executed,
                 Provenance::Collapsed => Handled::Collapsed,
                 Provenance::Replayed => Handled::Replayed,
             },
             key,
         ),
-        Outcome::Streaming | Outcome::Failed(_) => {
+        Outcome::Streaming(_) | Outcome::Failed(_) => {
             WouldBe::Refused(ProblemKind::AnswerNotKept, Some(key))
         }
         // It would have waited.

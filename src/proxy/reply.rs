@@ -10,9 +10,10 @@ use crate::idempotency::{
 };
 use crate::message::{Problem, ProblemKind, Style};
 use crate::policy::Identified;
-use crate::telemetry::Handled;
+use crate::telemetry::{Handled, Unprotected};
 
 const DUPLICATE_KEY: HeaderName = HeaderName::from_static("duplicate-key");
+pub(super) const DUPLICATE_PROTECTION: HeaderName = HeaderName::from_static("duplicate-protection");
 const DUPLICATE_REQUEST: HeaderName = HeaderName::from_static("duplicate-request");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -130,15 +131,19 @@ impl Proxy {
             Outcome::Answered { answer, provenance, answered_at } => {
                 let age = self.clock.now().since(answered_at).as_secs();
                 let handled = match provenance {
-                    Provenance::Executed => Handled::Executed,
+                    Provenance::Executed | Provenance::Unprotected => Handled::Executed,
                     Provenance::Collapsed => Handled::Collapsed,
                     Provenance::Replayed => Handled::Replayed,
                 };
                 let response = answered(&about, &answer, provenance, age);
                 return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
             }
-            Outcome::Streaming => match streamed {
-                Some(response) => {
+            Outcome::Streaming(provenance) => match streamed {
+                Some(mut response) => {
+                    if provenance == Provenance::Unprotected {
+                        let mark = unprotected(Unprotected::StoreUnavailable);
+                        response.headers_mut().insert(DUPLICATE_PROTECTION, mark);
+                    }
                     let handled = Handled::Executed;
                     return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
                 }
@@ -165,13 +170,16 @@ fn answered(
     let lines = answer.lines();
     let headers = response.headers_mut();
     headers.reserve(lines.len() + 5);
-    let is_repeat = provenance != Provenance::Executed;
+    let is_repeat = matches!(provenance, Provenance::Collapsed | Provenance::Replayed);
     let hides_cookies = is_repeat && about.caller == Caller::Anonymous;
     for (name, value) in lines.filter_map(field) {
         // Nobody knows whether this is who the cookie was made for.
         if !(hides_cookies && name == header::SET_COOKIE) {
             headers.append(name, value);
         }
+    }
+    if provenance == Provenance::Unprotected {
+        headers.insert(DUPLICATE_PROTECTION, unprotected(Unprotected::StoreUnavailable));
     }
     if is_repeat {
         headers.insert(DUPLICATE_REQUEST, HeaderValue::from_static("true"));
@@ -180,6 +188,16 @@ fn answered(
         headers.insert(header::AGE, HeaderValue::from(age));
     }
     response
+}
+
+/// What the answer to a request says that went without protection.
+pub(super) const fn unprotected(reason: Unprotected) -> HeaderValue {
+    HeaderValue::from_static(match reason {
+        Unprotected::BodyTooLarge => "none; reason=\"body-too-large\"",
+        Unprotected::CallerUnknown => "none; reason=\"caller-unknown\"",
+        Unprotected::KeyMissing => "none; reason=\"key-missing\"",
+        Unprotected::StoreUnavailable => "none; reason=\"store-unavailable\"",
+    })
 }
 
 /// The body of an answer, with its trailers where they can be told.

@@ -59,7 +59,7 @@ impl Proxy {
         let work = move || exchange.attempt();
         let outcome = self.engine.run(identity, route.terms, work).await;
         let streamed = match outcome {
-            Outcome::Streaming => streamed.await.ok(),
+            Outcome::Streaming(_) => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
         };
         self.reply(about, outcome, streamed)

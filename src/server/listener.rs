@@ -255,8 +255,24 @@ impl Listener {
         }
     }
 
+    /// Listens no more.
+    ///
+    /// The files go before the sockets close, since another instance may put its own in their
+    /// place from then on. As long as a socket is open, no other file can be taken for its own.
+    pub(super) fn close_all(
+        listeners: Vec<Self>,
+        files: Arc<[SocketFile]>,
+        mut serve: impl FnMut(Stream, Option<SocketAddr>),
+    ) {
+        drop(files);
+        for listener in listeners {
+            // Whoever is connected by now is answered, too: closing the socket would reset it.
+            listener.accept_rest(&mut serve);
+        }
+    }
+
     /// Accepts those that are connected by now, and listens no more.
-    pub(super) fn accept_rest(self, mut serve: impl FnMut(Stream, Option<SocketAddr>)) {
+    fn accept_rest(self, mut serve: impl FnMut(Stream, Option<SocketAddr>)) {
         match self {
             Self::Tcp(listener) => {
                 let Ok(listener) = listener.into_std() else { return };
@@ -314,6 +330,37 @@ mod tests {
             assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse, "{}", error.address);
         }
         assert!(!path.exists(), "it goes with whoever listens at it");
+        fs::remove_dir(folder).unwrap();
+    }
+
+    /// Listens at this path, in one worker.
+    fn listen_at(path: &Path) -> (Vec<Listener>, Arc<[SocketFile]>) {
+        let listeners = Listeners::bind(&[Address::Unix(path.to_path_buf())], 1).unwrap();
+        let (workers, files) = listeners.into_sockets();
+        let sockets = workers.into_iter().flatten();
+        (sockets.map(|socket| Listener::new(socket).unwrap()).collect(), files)
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_socket_goes_before_the_socket_and_no_other_goes_with_it() {
+        let folder = std::env::temp_dir().join(format!("oncegate-order-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("listener.sock");
+        let (listeners, files) = listen_at(&path);
+        let _caller = unix::UnixStream::connect(&path).unwrap();
+        let mut accepted = 0;
+        Listener::close_all(listeners, files, |_, _| {
+            assert!(!path.exists(), "the socket is still open");
+            accepted += 1;
+        });
+        assert_eq!(accepted, 1);
+        let (listeners, files) = listen_at(&path);
+        fs::remove_file(&path).unwrap();
+        let successor = listen_at(&path);
+        Listener::close_all(listeners, files, |_, _| panic!("nobody is connected"));
+        assert!(path.exists(), "that of the next instance stays");
+        drop(successor);
+        assert!(!path.exists());
         fs::remove_dir(folder).unwrap();
     }
 

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::Executor;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+use super::activity::TICK;
 
 /// Runs the streams of one connection. A clone runs those of the same one.
 #[derive(Clone, Debug)]
@@ -84,32 +86,61 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 ///
 /// A timer is set only when the peer lets us wait, and is not moved each time that it goes on.
 async fn run(mut stream: Pin<Box<impl Future<Output = ()>>>, turn: Arc<Turn>, timeout: Duration) {
-    let mut waiting: Option<(u32, Pin<Box<Sleep>>)> = None;
+    let mut waiting: Option<Wait> = None;
     std::future::poll_fn(|cx: &mut Context<'_>| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         loop {
             let Some(now) = turn.of_peer() else { return Poll::Pending };
-            let (since, sleep) =
-                waiting.get_or_insert_with(|| (now, Box::pin(tokio::time::sleep(timeout))));
-            if sleep.as_mut().poll(cx).is_pending() {
+            let wait = waiting.get_or_insert_with(|| Wait::new(now, timeout));
+            if wait.sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if *since == now {
+            if wait.since != now {
+                // It has gone on meanwhile: the time begins anew.
+                waiting = None;
+            } else if !wait.is_over {
+                // What the peer has said while this worker was held up is heard first.
+                wait.is_over = true;
+                wait.sleep.as_mut().reset(Instant::now() + TICK);
+            } else {
                 tracing::debug!("a stream was reset, since its peer takes nothing");
                 return Poll::Ready(());
             }
-            // It has gone on meanwhile: the time begins anew.
-            waiting = None;
         }
     })
     .await;
 }
 
+/// For how long a peer is waited for.
+struct Wait {
+    /// The number of its turn.
+    since: u32,
+    sleep: Pin<Box<Sleep>>,
+    /// Whether its time is over.
+    is_over: bool,
+}
+
+impl Wait {
+    fn new(since: u32, timeout: Duration) -> Self {
+        Self { since, sleep: Box::pin(tokio::time::sleep(timeout)), is_over: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::message::Body;
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_when_its_peer_takes_nothing() {
@@ -121,9 +152,23 @@ mod tests {
                 std::future::pending::<()>().await;
             }
         };
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         run(Box::pin(stuck), turn, Duration::from_secs(30)).await;
         assert_eq!(began.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_while_the_worker_was_held_up_is_heard_first() {
+        let turn = Arc::new(Turn::default());
+        turn.give();
+        let stream = Box::pin(std::future::pending());
+        let running = tokio::spawn(run(stream, Arc::clone(&turn), Duration::from_secs(30)));
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(100)).await;
+        tokio::task::yield_now().await;
+        turn.take_back();
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert!(!running.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
@@ -140,8 +185,48 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1000)).await;
             }
         };
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         run(Box::pin(slow), turn, Duration::from_secs(30)).await;
         assert_eq!(began.elapsed().as_secs(), 1100);
+    }
+
+    /// Answers at once, once the gate is open, or never, as the path says.
+    async fn answered(path: &str, mut gate: watch::Receiver<bool>) {
+        match path {
+            "/panics" => panic!("a request of a test panics"),
+            "/waits" => drop(gate.wait_for(|is_open| *is_open).await),
+            _ => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_stream_and_no_other() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (open, gate) = watch::channel(false);
+        let streams = Streams::new(Duration::from_secs(30));
+        let beginning = streams.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            beginning.begin();
+            let gate = gate.clone();
+            async move {
+                answered(request.uri().path(), gate).await;
+                Ok::<_, Infallible>(Response::new(Body::Empty))
+            }
+        });
+        let server = http2::Builder::new(streams).serve_connection(TokioIo::new(near), service);
+        let server = tokio::spawn(server);
+        let (mut sender, connection) = h2::client::handshake(far).await.unwrap();
+        tokio::spawn(connection);
+        let mut ask = |path: &str| {
+            let request = Request::get(format!("http://a{path}")).body(()).unwrap();
+            sender.send_request(request, true).unwrap().0
+        };
+        let waiting = ask("/waits");
+        assert!(ask("/panics").await.unwrap_err().is_reset());
+        assert_eq!(ask("/").await.unwrap().status(), 200);
+        open.send_replace(true);
+        assert_eq!(waiting.await.unwrap().status(), 200);
+        drop(sender);
+        server.await.unwrap().unwrap();
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::activity::Activity;
 use super::socket::Socket;
@@ -23,27 +24,31 @@ pub(super) struct Wire {
     interim: Bytes,
 }
 
-#[derive(Debug)]
-enum Channel {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
+/// A socket of plain text, or one by TLS.
+type Channel = Either<Socket, Box<TlsStream<Socket>>>;
 
 impl Wire {
     /// One of plain text.
     pub(super) const fn plain(socket: Socket) -> Self {
-        Self { channel: Channel::Plain(socket), interims: None, interim: Bytes::new() }
+        Self { channel: Channel::Left(socket), interims: None, interim: Bytes::new() }
     }
 
     /// One by TLS.
     pub(super) fn tls(stream: TlsStream<Socket>) -> Self {
-        let channel = Channel::Tls(Box::new(stream));
+        let channel = Channel::Right(Box::new(stream));
         Self { channel, interims: None, interim: Bytes::new() }
     }
 
     /// The same, with interim answers between its writes.
     pub(super) fn with_interims(self, activity: Arc<Activity>) -> Self {
         Self { interims: Some(activity), ..self }
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.channel {
+            Either::Left(socket) => socket,
+            Either::Right(stream) => stream.get_ref().0,
+        }
     }
 
     /// Writes the rest of interim answers, before anything else may be written.
@@ -53,15 +58,6 @@ impl Wire {
             self.interim.advance(written);
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Channel {
-    fn socket(&self) -> &Socket {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
     }
 }
 
@@ -101,7 +97,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(activity) = &self.interims {
             if activity.takes_probe()
-                && let Some(error) = self.channel.socket().stream().take_error()?
+                && let Some(error) = self.socket().stream().take_error()?
             {
                 return Poll::Ready(Err(error));
             }
@@ -118,63 +114,5 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.channel).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for Channel {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Channel {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(socket) => socket.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime;
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Connections, TICK};
@@ -138,6 +139,9 @@ async fn run<S: Service>(
     let worker =
         Worker { connections: Connections::default(), tasks: TaskTracker::new(), shared, service };
     let mut ticks = tokio::time::interval(TICK);
+    // A worker that was held up has not looked at its connections meanwhile: that time does not
+    // count against them.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ticking = async {
         loop {
             ticks.tick().await;
@@ -150,12 +154,7 @@ async fn run<S: Service>(
         () = &mut ticking => {}
         () = draining.reached(Stage::Draining) => {}
     }
-    // Before the sockets close: another instance may listen there from then on.
-    drop(files);
-    for listener in listeners {
-        // Whoever is connected by now is answered, too: closing the socket would reset it.
-        listener.accept_rest(|stream, address| worker.serve(stream, address));
-    }
+    Listener::close_all(listeners, files, |stream, address| worker.serve(stream, address));
     tokio::select! {
         () = ticking => {}
         () = worker.finish() => {}

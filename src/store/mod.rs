@@ -1,12 +1,24 @@
 //! Where records outlive a request: one trait with one atomic operation.
 
+mod disk;
+mod envelope;
+mod kept;
 mod memory;
+mod redis;
+mod seal;
 
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use memory::{MemoryOptions, MemoryStore, RECORD_BYTES, WhenFull};
+pub use disk::{DiskOpenError, DiskOptions, DiskStore, Durability};
+pub use kept::RECORD_BYTES;
+pub use memory::{MemoryOptions, MemoryStore, WhenFull};
+pub use redis::{
+    Login, Node, Password, RedisIdentity, RedisOpenError, RedisOptions, RedisStore, RedisTime,
+    RedisTls, RedisUrl, RedisUrlError, Replicas, Security, Topology,
+};
+pub use seal::{SealKeys, SealKeysError};
 
 use crate::idempotency::{LeaseToken, Record, RecordKey};
 
@@ -40,6 +52,24 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// How long a claim counts without being renewed; nothing if it lives as long as the process.
     fn lease(&self) -> Option<Duration>;
+
+    /// Renews claims for another lease, in one round trip; those that are not held any more stay as
+    /// they are. It is never called where there is no lease.
+    fn renew<'a>(&'a self, claims: &'a [(RecordKey, LeaseToken)]) -> StoreFuture<'a, ()> {
+        let _ = claims;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Waits until the record may have changed; it may never say so, and say so for nothing.
+    fn changed<'a>(&'a self, key: &'a RecordKey) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let _ = key;
+        Box::pin(std::future::pending())
+    }
+
+    /// Why the store can't be used at the moment, if it can't.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 
     /// Does what the store has put off; called about once a second.
     fn maintain(&self) -> StoreFuture<'_, ()>;
@@ -78,6 +108,9 @@ pub enum StoreError {
     /// The record is larger than the store.
     #[error("the record is larger than the store")]
     TooLarge,
+    /// What it holds under the key can't be read; it may be the record of anything.
+    #[error("the record can't be read: {0}")]
+    Corrupt(String),
     /// It could not be asked, or has not answered in time.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

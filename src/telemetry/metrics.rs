@@ -14,6 +14,12 @@ pub struct Metrics {
     pub refusals: Counters<ProblemKind>,
     /// Records that were dropped for want of room before their window had ended.
     pub evicted_before_expiry: Counter,
+    /// Times that a record was read which is not what was written.
+    pub corrupt_records: Counter,
+    /// Times that the system's clock was found to be far ahead of where it was left.
+    pub clock_jumps: Counter,
+    /// Times that a store outside of the process was found to have lost its records.
+    pub store_resets: Counter,
     /// Operations of which nobody knows whether they were executed, by cause.
     pub unknown_outcomes: Counters<UnknownCause>,
     /// Unknown outcomes that a late answer has settled.
@@ -126,6 +132,8 @@ labels! {
         CallerUnknown = "caller-unknown",
         /// It has no key.
         KeyMissing = "key-missing",
+        /// The store could not be asked.
+        StoreUnavailable = "store-unavailable",
     }
 }
 
@@ -146,6 +154,8 @@ labels! {
         Load = "load",
         /// To change a record.
         Swap = "swap",
+        /// To renew claims.
+        Renew = "renew",
     }
 }
 

@@ -41,13 +41,13 @@ impl Remote {
     pub(super) async fn open(&self, protocol: Protocol) -> Result<Wire, NotSent> {
         let stream = self.endpoint.place.open().await?;
         if !self.endpoint.is_https() {
-            return Ok(Wire::Plain(stream));
+            return Ok(Wire::Left(stream));
         }
         let Some(tls) = &self.options.tls else {
             return Err(self.failed(TlsFault::Failed, &"there is nothing that tells whom to trust"));
         };
         match tls.connect(stream, &self.endpoint.host(), protocol).await {
-            Ok(stream) => Ok(Wire::Secured(Box::new(stream))),
+            Ok(stream) => Ok(Wire::Right(Box::new(stream))),
             Err(error) => Err(self.failed(error.fault, &error)),
         }
     }

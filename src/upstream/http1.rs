@@ -8,7 +8,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Remote;
-use super::wire::Wire;
+use super::wire::{Wire, refusal};
 use super::{AnswerBody, Lost, NotSent, Protocol, SendError, Shared};
 use crate::message::Body;
 use crate::transport::{Refusal, TlsFault};
@@ -63,7 +63,7 @@ pub(super) async fn send_alone(
 
 async fn connect(remote: &Remote) -> Result<Fresh, NotSent> {
     let wire = remote.in_time(remote.open(Protocol::Http1)).await?;
-    let refusal = wire.refusal();
+    let refusal = refusal(&wire);
     let (sender, driver) = Builder::new()
         .max_headers(remote.options.headers_max)
         .max_header_size(remote.options.header_bytes_max)

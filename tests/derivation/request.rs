@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request, Uri};
 use oncegate::clock::Timestamp;
-use oncegate::idempotency::{Caller, Identity, OnMismatch, OnUnknown, Secret, Terms};
+use oncegate::idempotency::{Caller, Identity, OnMismatch, OnStoreError, OnUnknown, Secret, Terms};
 use oncegate::message::{Authority, Scheme};
 use oncegate::policy::{
     Asked, Authorities, Chosen, Compared, HeaderRule, Hop, Ignored, Policy, Route, Rule,
@@ -217,9 +217,15 @@ impl Plan {
     /// The route that a config of this kind makes.
     pub fn route(&self, secret: u8) -> Route {
         let any = Duration::from_secs(1);
-        let (on_unknown, on_mismatch) = (OnUnknown::Hold, OnMismatch::Refuse);
-        let terms =
-            Terms { window: any, wait: any, timeout: any, linger: any, on_unknown, on_mismatch };
+        let terms = Terms {
+            window: any,
+            wait: any,
+            timeout: any,
+            linger: any,
+            on_unknown: OnUnknown::Hold,
+            on_mismatch: OnMismatch::Refuse,
+            on_store_error: OnStoreError::Refuse,
+        };
         let names = |list: &[&str]| list.iter().map(|name| name.parse().unwrap()).collect();
         let pointers: Vec<_> = self.ignored.iter().map(|text| text.parse().unwrap()).collect();
         Route {

@@ -66,7 +66,7 @@ async fn run_with(args: &[&str]) -> Ended {
 /// A mistake on the command line ends it with 2, and one that helps to find it.
 #[tokio::test]
 async fn mistakes_are_named_and_end_it_with_2() {
-    let mistakes: [(&[&str], &str); 31] = [
+    let mistakes: [(&[&str], &str); 33] = [
         (&[], "--upstream"),
         (&["--upstream", "127.0.0.1:9"], "not a URL"),
         (&["--upstream", "ftp://127.0.0.1:9"], "ftp"),
@@ -88,7 +88,9 @@ async fn mistakes_are_named_and_end_it_with_2() {
         (&["--max-request", "lots"], "size"),
         (&["--max-response", "0"], "more than 0"),
         (&["--max-header-bytes", "8XiB"], "size"),
-        (&["--store", "redis://127.0.0.1"], "memory:"),
+        (&["--store", "postgres://127.0.0.1"], "memory:"),
+        (&["--store", "redis://127.0.0.1"], "secret_file"),
+        (&["--store", "file://records"], "absolute path"),
         (&["--when-full", "panic"], "refuse"),
         (&["--access-log", "some"], "duplicates"),
         (&["--log-format", "xml"], "json"),

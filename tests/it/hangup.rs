@@ -3,10 +3,12 @@
 //! Half-closed connections and heads that never end are for HTTP/1.1 callers alone: HTTP/2 has an
 //! end of each stream, and frames for heads.
 
+use std::time::Duration;
+
 use crate::support::{
     Act, Answer, Client, Gate, How, Incoming, Origin, Proxy, Request, Way, assert_executed,
-    assert_marked, assert_problem, assert_replay, client, eventually, every_way, every_way_out,
-    within,
+    assert_marked, assert_problem, assert_replay, client, eventually, every_way, every_way_in,
+    every_way_out, within,
 };
 
 every_way! {
@@ -21,6 +23,8 @@ every_way! {
     bodies_that_never_end_are_cut_off,
     bodies_that_trickle_are_cut_off,
 }
+
+every_way_in! { readers_are_not_charged_for_time_in_which_the_proxy_stood_still }
 
 every_way_out! { a_caller_that_half_closes_gets_its_answer }
 
@@ -237,7 +241,8 @@ async fn two_hundred_random_cuts_execute_each_operation_once() {
 async fn stalled_readers_are_dropped_and_others_are_served() {
     let origin = Origin::start().await;
     let proxy = Proxy::before(&origin).arg("--max-response", "16MiB");
-    let proxy = proxy.arg("--write-timeout", "1s").start().await;
+    // long enough for a slow machine to hand over an answer that is read
+    let proxy = proxy.arg("--write-timeout", "3s").start().await;
     let body = "x".repeat(8 * 1024 * 1024);
     origin.always(Answer::new(200).body(&body));
     let request = client(&proxy).post("/report").key("k1").body("10");
@@ -261,6 +266,27 @@ async fn stalled_readers_are_dropped_and_others_are_served() {
         assert!(bytes.len() < body.len(), "a stalled reader is cut off");
     }
     assert_eq!(origin.hits(), 1);
+}
+
+/// C5: a proxy that was held up does not take its own pause for one of the peer's.
+async fn readers_are_not_charged_for_time_in_which_the_proxy_stood_still() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::before(&origin).arg("--max-response", "16MiB").arg("--workers", "1");
+    let proxy = proxy.arg("--write-timeout", "3s").start().await;
+    let body = "x".repeat(8 * 1024 * 1024);
+    origin.next(Answer::new(200).body(&body));
+    let mut connection = client(&proxy).connect_narrow().await;
+    client(&proxy).post("/report").key("k1").body("10").open_on(&mut connection).await;
+    connection.sees(b"xxxx").await;
+    for _ in 0..3 {
+        // by then its one worker has written as much as there is room for
+        probe(&client(&proxy)).await;
+    }
+    proxy.signal("STOP");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    proxy.signal("CONT");
+    probe(&client(&proxy)).await;
+    assert_eq!(connection.read().await.body.len(), body.len());
 }
 
 async fn probe(client: &Client) {
@@ -327,7 +353,7 @@ async fn bodies_that_trickle_are_cut_off() {
     let request: Request = client(&proxy).post("/charges").key("k1").body("x".repeat(100_000));
     let mut connection = request.begin().await;
     let told = within("an end of the trickle", async {
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
             tick.tick().await;
             connection.push("x").await;

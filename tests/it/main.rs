@@ -18,6 +18,7 @@ mod caps;
 mod cmdline;
 mod concurrency;
 mod differential;
+mod ends;
 mod examples;
 mod forward;
 mod framing;

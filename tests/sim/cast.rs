@@ -138,6 +138,10 @@ impl Cast {
         places.processes.push(Arc::clone(&process));
         places.current[place] = Some(Arc::clone(&process));
         drop(places);
+        let renewing = Arc::clone(&process);
+        tokio::spawn(async move {
+            renewing.link.alive(renewing.engine.renew_claims()).await;
+        });
         if let Some(death) = death {
             tokio::spawn(bury(Arc::clone(self), process, death));
         }

@@ -27,7 +27,7 @@ impl Facts {
             Outcome::Answered { answer, provenance, answered_at } => {
                 self.judge_answer(number, answer, *provenance, *answered_at);
             }
-            Outcome::Streaming => {
+            Outcome::Streaming(_) => {
                 self.tally.count("streaming");
                 let told = self.executions.iter().any(|execution| {
                     execution.request == number && reported(execution) == Some(Report::Streaming)
@@ -88,6 +88,7 @@ impl Facts {
             Provenance::Executed => "answered: executed",
             Provenance::Collapsed => "answered: collapsed",
             Provenance::Replayed => "answered: replayed",
+            Provenance::Unprotected => "answered: unprotected",
         });
         let Some(from) = source(answer).filter(|from| *from < self.executions.len()) else {
             return self.violation(format!("request {number} has an answer of nobody's"));
@@ -130,6 +131,8 @@ impl Facts {
                 });
                 !own && kept && counted
             }
+            // Nobody's terms let it pass.
+            Provenance::Unprotected => false,
         };
         self.executions[from].executed_told |= provenance == Provenance::Executed;
         self.demand(right, || {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use oncegate::engine::EngineLimits;
 use oncegate::idempotency::{
-    Broken, Fingerprint, Identity, OnMismatch, OnUnknown, RecordKey, Terms, Unreachable,
+    Broken, Fingerprint, Identity, OnMismatch, OnStoreError, OnUnknown, RecordKey, Terms,
+    Unreachable,
 };
 
 use crate::rng::Rng;
@@ -213,6 +214,7 @@ fn key(seed: u64, number: u64, rng: &mut Rng) -> KeyPlan {
         linger: rng.millis(0, 5000),
         on_unknown,
         on_mismatch: OnMismatch::Refuse,
+        on_store_error: OnStoreError::Refuse,
     };
     KeyPlan { key: RecordKey::from_bytes(bytes), terms }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oncegate::clock::Timestamp;
-use oncegate::idempotency::{OnUnknown, Record, RecordKey, State, encode};
+use oncegate::idempotency::{LeaseToken, OnUnknown, Record, RecordKey, State, encode};
 use oncegate::store::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
 use oncegate::telemetry::StoreOperation;
 use tokio::time::sleep;
@@ -174,6 +174,7 @@ fn name(operation: StoreOperation) -> &'static str {
     match operation {
         StoreOperation::Load => "load",
         StoreOperation::Swap => "swap",
+        StoreOperation::Renew => "renewal",
     }
 }
 
@@ -250,12 +251,36 @@ impl Store for Link {
         Some(self.world.plan.lease)
     }
 
+    fn renew<'a>(&'a self, claims: &'a [(RecordKey, LeaseToken)]) -> StoreFuture<'a, ()> {
+        Box::pin(self.alive(async move {
+            let mut renewed = Ok(());
+            for (key, token) in claims {
+                let effect = |facts: &mut Facts| {
+                    let lease_until = facts.now.after(self.world.plan.lease);
+                    renew(facts, self.id, key, *token, lease_until);
+                    Ok(())
+                };
+                renewed = renewed.and(self.call(key, StoreOperation::Renew, effect).await);
+            }
+            renewed
+        }))
+    }
+
     fn maintain(&self) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+}
+
+/// Renews a claim that is held.
+fn renew(facts: &mut Facts, link: usize, key: &RecordKey, token: LeaseToken, until: Timestamp) {
+    let Some(found) = facts.record(key).cloned() else { return };
+    if found.token == token && matches!(found.state, State::InFlight { .. }) {
+        let next = Record { state: State::InFlight { lease_until: until }, ..found };
+        let _ = swap(facts, link, key, Expected::HeldBy(token), Some(next));
     }
 }
 

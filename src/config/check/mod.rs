@@ -8,6 +8,7 @@ mod jwt;
 mod limits;
 mod listen;
 mod route;
+mod store;
 mod tls;
 
 use super::mistake::{Mistake, Mistakes, Place};
@@ -22,6 +23,7 @@ pub(super) fn check(written: &Written, mistakes: &mut Mistakes) {
     listen::check(&written.top, mistakes);
     tls::check(written, mistakes);
     upstream(written, mistakes);
+    store::check(written, mistakes);
     limits::check(&written.limits, mistakes);
     jwt::check(&written.jwt, mistakes);
     guard::check(written, mistakes);

@@ -1,7 +1,7 @@
 //! TLS: a certificate goes with its key, and neither with connections in plain text.
 
 use super::listen::only_unix;
-use crate::config::keys::{TlsKeys, UpstreamTlsKeys};
+use crate::config::keys::{StoreTlsKeys, TlsKeys, UpstreamTlsKeys};
 use crate::config::kinds::FilePath;
 use crate::config::mistake::{Located, Mistake, Mistakes, Place};
 use crate::config::written::Written;
@@ -34,7 +34,7 @@ pub(super) fn check(written: &Written, mistakes: &mut Mistakes) {
 }
 
 /// A certificate and its key are named together, or not at all.
-fn pair(certificate: &Path, key: &Path, unread: &[&str], mistakes: &mut Mistakes) {
+pub(super) fn pair(certificate: &Path, key: &Path, unread: &[&str], mistakes: &mut Mistakes) {
     let (file, missing, name) = match (certificate, key) {
         (Some(file), None) => (file, "key_file", "cert_file"),
         (None, Some(file)) => (file, "cert_file", "key_file"),
@@ -82,6 +82,13 @@ impl UpstreamTlsKeys {
         let said = first(&[&self.ca_file, &self.cert_file, &self.key_file]);
         let named = || self.server_name.as_ref().map(|name| name.place);
         self.place.or(said).or_else(named)
+    }
+}
+
+impl StoreTlsKeys {
+    /// Where TLS was first spoken of, if it was.
+    pub(super) fn begin(&self) -> Option<Place> {
+        self.place.or_else(|| first(&[&self.ca_file, &self.cert_file, &self.key_file]))
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::kept::KeyHashes;
 use crate::clock::Timestamp;
 use crate::idempotency::{LeaseToken, Record, RecordKey, State, TokenSource};
 use crate::store::StoreError;
+use crate::store::kept::KeyHashes;
 
 /// What a record takes with its place in the table.
 pub(super) const MARK_BYTES: u64 = 256;

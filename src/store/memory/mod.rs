@@ -1,7 +1,6 @@
 //! Records in this process's memory: ended ones in a cache of limited size, all others in a
 //! table of their own, from which nothing is ever evicted.
 
-mod kept;
 mod marks;
 
 use std::sync::Arc;
@@ -9,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::kept::Kept;
-pub use self::kept::RECORD_BYTES;
 use self::marks::{Load, MARK_BYTES, Marks};
+use super::kept::{self, Behind, Kept, RECORD_BYTES};
 use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
 use crate::clock::{Clock, Timestamp};
 use crate::idempotency::{LeaseToken, Record, RecordKey, State, encode};
@@ -59,7 +57,7 @@ impl MemoryStore {
             // The store refuses before the cache would evict.
             WhenFull::Refuse => u64::MAX,
         };
-        let kept = Kept::new(capacity, clock.clone(), metrics);
+        let kept = Kept::new(capacity, Behind::Nothing, clock.clone(), metrics);
         let marks = Marks::new();
         Self { clock, options, kept, marks }
     }

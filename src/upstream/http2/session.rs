@@ -12,6 +12,7 @@ use h2::{Ping, PingPong};
 
 use super::super::NotSent;
 use super::super::connect::Remote;
+use super::super::wire::{Wire, refusal};
 use super::watched::{Watched, Writes};
 use crate::transport::{Protocol, Refusal, TlsFault};
 
@@ -84,12 +85,21 @@ impl Session {
     /// It is ready when the other side has sent its settings: by then it is known to speak
     /// HTTP/2, to accept the client's certificate, and how many requests may run at a time.
     pub(super) async fn open(remote: &Remote) -> Result<Self, NotSent> {
-        remote.in_time(Self::shake_hands(remote)).await
+        let shaking = async {
+            let wire = remote.open(Protocol::Http2).await?;
+            Self::shake_hands(wire, remote).await
+        };
+        let (session, connection) = remote.in_time(shaking).await?;
+        tokio::spawn(drive(connection, Arc::clone(&session.pulse)));
+        Ok(session)
     }
 
-    async fn shake_hands(remote: &Remote) -> Result<Self, NotSent> {
-        let wire = remote.open(Protocol::Http2).await?;
-        let refusal = wire.refusal();
+    /// What speaks over a stream, and what lets it go on.
+    async fn shake_hands(
+        wire: Wire,
+        remote: &Remote,
+    ) -> Result<(Self, Connection<Watched, Bytes>), NotSent> {
+        let refusal = refusal(&wire);
         let wire = Watched::new(wire);
         let writes = wire.writes();
         let header_bytes_max = remote.options.header_bytes_max;
@@ -113,15 +123,14 @@ impl Session {
             Poll::Pending => Poll::Pending,
         })
         .await?;
-        let pulse = Arc::new(Pulse::default());
-        tokio::spawn(drive(connection, Arc::clone(&pulse)));
-        Ok(Self {
+        let session = Self {
             sender,
-            pulse,
+            pulse: Arc::default(),
             writes,
             was_used: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
-        })
+        };
+        Ok((session, connection))
     }
 
     /// Whether it takes requests: it is neither closed nor about to be.
@@ -234,5 +243,93 @@ async fn falls_silent(mut pings: PingPong, pulse: &Pulse) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use h2::server;
+    use http::{Request, Response};
+    use tokio::net::UnixStream;
+
+    use super::super::super::{Endpoint, Lost, SendError, Told, UpstreamOptions};
+    use super::super::exchange::{Sent, exchange};
+    use super::*;
+    use crate::message::Body;
+    use crate::transport::Stream;
+
+    type Server = server::Connection<UnixStream, Bytes>;
+
+    fn remote() -> Arc<Remote> {
+        let options = UpstreamOptions {
+            protocol: Protocol::Http2,
+            tls: None,
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            idle_max: 1,
+            header_bytes_max: 1 << 14,
+            headers_max: 100,
+        };
+        let endpoint = Endpoint::parse("unix:/run/app.sock").unwrap();
+        Arc::new(Remote { endpoint, options, told: Told::default() })
+    }
+
+    /// A connection that nobody lets go on, and the other side of it.
+    async fn connected() -> (Arc<Session>, Connection<Watched, Bytes>, Server) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (wire, remote) = (Wire::Left(Stream::Unix(near)), remote());
+        let (made, server) =
+            tokio::join!(Session::shake_hands(wire, &remote), server::handshake(far));
+        let (session, connection) = made.unwrap();
+        (Arc::new(session), connection, server.unwrap())
+    }
+
+    fn post() -> Request<Body> {
+        let body = Body::from(Bytes::from_static(b"10"));
+        Request::post("/charges").header("host", "a").body(body).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_no_ping_is_sent_nothing_more_and_still_waited_for() {
+        let (session, connection, mut server) = connected().await;
+        tokio::spawn(drive(connection, Arc::clone(&session.pulse)));
+        let ticket = session.ticket().unwrap();
+        let running = tokio::spawn(async move { exchange(ticket, post(), &remote()).await });
+        let (_request, mut respond) = server.accept().await.unwrap().unwrap();
+        // From now on, nothing is read on the other side.
+        tokio::time::sleep(PING_INTERVAL + PING_TIMEOUT / 2).await;
+        assert!(session.is_open());
+        tokio::time::sleep(PING_TIMEOUT).await;
+        assert!(!session.is_open());
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!running.is_finished());
+        respond.send_response(Response::new(()), true).unwrap();
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        assert!(matches!(running.await.unwrap(), Sent::Answered(_)));
+        assert!(!session.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_was_not_sent() {
+        let (session, connection, server) = connected().await;
+        drop(server);
+        // The end of the connection is there, and nobody has looked.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let (ticket, remote) = (session.ticket().unwrap(), remote());
+        let (sent, _) = tokio::join!(exchange(ticket, post(), &remote), connection);
+        assert!(matches!(sent, Sent::Failed(SendError::NotSent(NotSent::Closed))));
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_something_was_written_may_have_been_sent() {
+        let (session, connection, mut server) = connected().await;
+        let (ticket, remote) = (session.ticket().unwrap(), remote());
+        let seen_and_gone = async {
+            server.accept().await.unwrap().unwrap();
+            drop(server);
+        };
+        let (sent, _, ()) =
+            tokio::join!(exchange(ticket, post(), &remote), connection, seen_and_gone);
+        assert!(matches!(sent, Sent::Failed(SendError::Unknown(Lost::BrokenOff))));
     }
 }

@@ -52,17 +52,28 @@ async fn an_answer_that_breaks_off_is_never_replayed() {
 /// U4: the same of an answer that is passed on: its caller sees that it is cut.
 #[tokio::test]
 async fn a_passed_answer_that_breaks_off_is_seen_to() {
-    let origin = Grpc::start(async |mut call: Call| {
-        call.rest().await;
-        let mut answering = call.begin();
-        answering.message("1");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        answering.reset(Reason::NO_ERROR);
+    let gate = Gate::shut();
+    let seen = gate.clone();
+    let origin = Grpc::start(move |mut call: Call| {
+        let seen = seen.clone();
+        async move {
+            call.rest().await;
+            let mut answering = call.begin();
+            answering.message("1");
+            // A reset may overtake what was sent before it.
+            seen.passed().await;
+            answering.reset(Reason::NO_ERROR);
+        }
     })
     .await;
     let proxy = before(&origin).start().await;
-    let answer = Client::to(&proxy).await.call(CALL).send("order").await;
-    assert_eq!(answer.texts(), ["1"]);
+    let mut open = Client::to(&proxy).await.call(CALL).open().await;
+    open.message("order");
+    open.end();
+    let (mut begun, _stream) = open.begun().await;
+    assert_eq!(begun.message().await, b"1");
+    gate.open();
+    let answer = begun.whole().await;
     assert!(answer.reset.is_some_and(|reason| reason != Reason::NO_ERROR), "{answer:?}");
 }
 

@@ -190,6 +190,33 @@ async fn handshakes_have_a_limit() {
     assert_eq!(origin.hits(), 50);
 }
 
+/// A12: whoever has not said hello to its end takes no place from others.
+#[tokio::test]
+async fn silent_peers_take_no_place_from_those_who_shake_hands() {
+    let origin = Origin::start().await;
+    let authority = Authority::new();
+    let more =
+        "[limits]\nmax_handshakes = 3\nhandshake_timeout = \"60s\"\nheader_timeout = \"60s\"";
+    let proxy = by_tls(&origin, &authority, more).start().await;
+    let hello = hello(&authority);
+    let mut silent = Vec::new();
+    for said in [0, 1, 4, 5, 6, hello.len() / 2, hello.len() - 1] {
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(proxy.addr()).await.expect("connecting");
+            stream.write_all(&hello[..said]).await.expect("room for a hello");
+            silent.push(stream);
+        }
+        proxy.has_read_all().await;
+        assert_others_served(&proxy, &Tls::trusting(&authority)).await;
+    }
+    for stream in &mut silent[18..] {
+        stream.write_all(&hello[hello.len() - 1..]).await.expect("room for a byte");
+        within("an answer to it", stream.read_u8()).await.expect("an answer to it");
+    }
+    let late = shake_hands(&proxy, Tls::trusting(&authority).config(), NAME).await;
+    assert!(late.is_err(), "all places are taken");
+}
+
 /// C12: whoever speaks something else than the port is told so, or nothing, and reaches nobody.
 #[tokio::test]
 async fn the_wrong_protocol_ends_cleanly() {

@@ -151,6 +151,11 @@ impl Request {
         self
     }
 
+    /// Its body.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The exact bytes of the head in HTTP/1.1, framing included.
     pub fn head_bytes(&self) -> Vec<u8> {
         let start = format!("{} {} {}\r\n", self.method, self.target, self.version);

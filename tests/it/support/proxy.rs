@@ -202,6 +202,23 @@ impl Proxy {
         .await;
     }
 
+    /// Waits until it is connecting to somebody who does not answer.
+    pub async fn wait_for_connecting(&self) {
+        let pid = self.pid();
+        eventually("a connection that is being made", async || {
+            let sockets =
+                std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+            let owned = sockets_of(pid);
+            sockets.lines().skip(1).any(|line| {
+                let columns: Vec<_> = line.split_whitespace().collect();
+                // SYN_SENT
+                matches!(columns[..], [_, _, _, "02", _, _, _, _, _, inode, ..]
+                    if owned.iter().any(|socket| socket == inode))
+            })
+        })
+        .await;
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.stderr.text()
@@ -263,6 +280,16 @@ fn with_line(config: &str, table: &str, line: &str) -> String {
         return format!("{table}.{line}\n{config}");
     }
     format!("{config}\n{header}\n{line}\n")
+}
+
+/// The inodes of the sockets that a process has.
+fn sockets_of(pid: u32) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let names = links.filter_map(|link| link.to_str().map(str::to_owned));
+    names
+        .filter_map(|name| Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect()
 }
 
 /// The first TCP address in a ready line, if the line is one, in either format.

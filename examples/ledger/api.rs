@@ -1,8 +1,4 @@
-//! A small API that charges an account on every POST, and Oncegate before it.
-//!
-//! `cargo run --release --example ledger` starts both, prints commands to paste into another
-//! terminal, and stays up until Ctrl-C.
-#![allow(clippy::print_stdout, reason = "it talks to a person")]
+//! The API of the examples: it charges an account on every POST.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -12,18 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Parser;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use oncegate::app::App;
-use oncegate::cli::{Cli, Command};
-use oncegate::idempotency::Secret;
-use oncegate::telemetry::{Format, start_log};
-use oncegate::transport::Address;
 use tokio::net::TcpListener;
 
 /// What one charge takes from the account, in cents.
@@ -48,32 +38,8 @@ enum Fault {
     Cut,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    start_log(Format::Text, tracing::Level::WARN);
-    let api = start_api()?;
-    let upstream = format!("http://{api}");
-    let app = start_gate(&upstream, "127.0.0.1:8080")
-        .or_else(|_| start_gate(&upstream, "127.0.0.1:0"))?;
-    let gate = app.addresses().first().ok_or("it listens nowhere")?;
-    print_guide(api, gate);
-    app.run_until_signal()?;
-    Ok(())
-}
-
-/// Starts Oncegate as `oncegate run` would.
-fn start_gate(upstream: &str, listen: &str) -> Result<App, Box<dyn Error>> {
-    let arguments =
-        ["oncegate", "run", "--upstream", upstream, "--listen", listen, "--access-log", "off"];
-    let Command::Run(run) = Cli::try_parse_from(arguments)?.command else {
-        return Err("not the command that was given".into());
-    };
-    let given = run.given();
-    let (settings, files) = given.load(&Secret::random()?);
-    Ok(App::start(given, settings?, files)?)
-}
-
 /// Starts the API in a thread of its own, and says where it listens.
-fn start_api() -> Result<SocketAddr, Box<dyn Error>> {
+pub(crate) fn start() -> Result<SocketAddr, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
@@ -147,37 +113,4 @@ fn json(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert("content-type", http::HeaderValue::from_static("application/json"));
     response
-}
-
-fn print_guide(api: SocketAddr, gate: &Address) {
-    println!(
-        r"
-An API that charges $10 for every POST listens at http://{api}, and Oncegate before it at
-http://{gate}. Ctrl-C ends both. Paste these into another terminal, twice each:
-
-  curl -i http://{gate}/charges -H 'Idempotency-Key: order-1' -d amount=10
-      first: 201, charge 1
-      again: the same answer with Duplicate-Request: true, and no second charge
-
-  curl -i http://{gate}/charges -d amount=10 -d order=2
-      the same without any key: a checksum of the request is its key
-
-  curl -i http://{gate}/charges -H 'Idempotency-Key: order-1' -d amount=99
-      422: the key was used for another request
-
-  curl -i http://{gate}/charges -H 'Idempotency-Key: order-3' -H 'X-Fault: slow' -d amount=10 -m 1
-      first: you hang up after a second, and the charge goes on
-      again, without -m 1: the answer of that charge
-
-  curl -i http://{gate}/charges -H 'Idempotency-Key: order-4' -H 'X-Fault: fail' -d amount=10
-      500 each time: the API did nothing, so the key is free; without X-Fault, it charges
-
-  curl -i http://{gate}/charges -H 'Idempotency-Key: order-5' -H 'X-Fault: cut' -d amount=10
-      first: 502, the API has charged and broken off
-      again: 409 outcome-unknown, since nobody can know; never a second charge
-
-  curl http://{gate}/account
-      what the API has really charged; GET always passes
-"
-    );
 }

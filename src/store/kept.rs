@@ -23,23 +23,32 @@ use crate::telemetry::Metrics;
 pub const RECORD_BYTES: u64 = 450;
 
 /// What a kept record takes of the store's room.
-pub(super) fn weigh(encoded: &Bytes) -> u64 {
+pub(in crate::store) fn weigh(encoded: &Bytes) -> u64 {
     encoded.len() as u64 + RECORD_BYTES
 }
 
 /// Encoded records, each until its window ends.
-pub(super) struct Kept {
+pub(in crate::store) struct Kept {
     cache: Cache<RecordKey, Bytes, KeyHashes>,
     /// What all of them weigh. The cache's own sum is right only after its maintenance.
     bytes: Arc<AtomicU64>,
 }
 
-pub(super) type KeyHashes = BuildHasherDefault<KeyHash>;
+/// What stands behind the cache.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::store) enum Behind {
+    /// Nothing: what is dropped for want of room is a broken promise.
+    Nothing,
+    /// A store that holds the same.
+    Store,
+}
+
+pub(in crate::store) type KeyHashes = BuildHasherDefault<KeyHash>;
 
 /// Takes eight bytes of a record key for its hash: keyed hashes are as good as random, and nobody
 /// outside can choose them.
 #[derive(Default)]
-pub(super) struct KeyHash(u64);
+pub(in crate::store) struct KeyHash(u64);
 
 impl Hasher for KeyHash {
     fn write(&mut self, bytes: &[u8]) {
@@ -68,7 +77,12 @@ impl Expiry<RecordKey, Bytes> for UntilExpiry {
 }
 
 impl Kept {
-    pub(super) fn new(capacity: u64, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(in crate::store) fn new(
+        capacity: u64,
+        behind: Behind,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
         let removed = Arc::clone(&bytes);
         let cache = Cache::builder()
@@ -80,7 +94,7 @@ impl Kept {
             .eviction_listener(move |_, record, cause| {
                 removed.fetch_sub(weigh(&record), Ordering::Relaxed);
                 let counts = expiry(&record).is_some_and(|expires_at| expires_at >= clock.now());
-                if cause == RemovalCause::Size && counts {
+                if cause == RemovalCause::Size && behind == Behind::Nothing && counts {
                     metrics.evicted_before_expiry.increment();
                 }
             })
@@ -91,19 +105,19 @@ impl Kept {
     /// The record, if it can be had without waiting.
     ///
     /// It may have expired since the cache looked at its clock.
-    pub(super) fn peek(&self, key: &RecordKey) -> Option<Record> {
+    pub(in crate::store) fn peek(&self, key: &RecordKey) -> Option<Record> {
         match self.poll(key) {
             Poll::Ready(encoded) => decode(&encoded?).ok(),
             Poll::Pending => None,
         }
     }
 
-    pub(super) async fn get(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
+    pub(in crate::store) async fn get(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
         self.cache.get(key).await.and_then(|encoded| read(&encoded, now))
     }
 
     /// Whether there may be a record that counts.
-    pub(super) fn may_contain(&self, key: &RecordKey, now: Timestamp) -> bool {
+    pub(in crate::store) fn may_contain(&self, key: &RecordKey, now: Timestamp) -> bool {
         match self.poll(key) {
             Poll::Ready(encoded) => encoded.is_some_and(|encoded| {
                 expiry(&encoded).is_some_and(|expires_at| expires_at >= now)
@@ -118,24 +132,28 @@ impl Kept {
         pin!(self.cache.get(key)).poll(&mut context)
     }
 
-    pub(super) async fn insert(&self, key: &RecordKey, encoded: Bytes) {
+    pub(in crate::store) async fn insert(&self, key: &RecordKey, encoded: Bytes) {
         self.bytes.fetch_add(weigh(&encoded), Ordering::Relaxed);
         self.cache.insert(*key, encoded).await;
     }
 
-    pub(super) async fn remove(&self, key: &RecordKey) {
+    pub(in crate::store) async fn remove(&self, key: &RecordKey) {
         self.cache.invalidate(key).await;
     }
 
-    pub(super) async fn maintain(&self) {
+    pub(in crate::store) fn clear(&self) {
+        self.cache.invalidate_all();
+    }
+
+    pub(in crate::store) async fn maintain(&self) {
         self.cache.run_pending_tasks().await;
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::store) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::store) fn len(&self) -> u64 {
         self.cache.entry_count()
     }
 }

@@ -1,5 +1,4 @@
 //! The engine over the memory store, with work that ends in every way.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::future::pending;
 use std::sync::Arc;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnMismatch, OnUnknown,
-    Outcome, Provenance, RecordKey, Refusal, Terms, Unreachable,
+    Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnMismatch,
+    OnStoreError, OnUnknown, Outcome, Provenance, RecordKey, Refusal, Terms, Unreachable,
 };
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
@@ -27,6 +26,7 @@ const TERMS: Terms = Terms {
     linger: Duration::from_secs(600),
     on_unknown: OnUnknown::Hold,
     on_mismatch: OnMismatch::Refuse,
+    on_store_error: OnStoreError::Refuse,
 };
 
 /// An engine whose clock moves with tokio's.
@@ -68,7 +68,7 @@ fn assert_answer(outcome: &Outcome, body: &[u8], expected: Provenance) {
         Outcome::Answered { answer, provenance, .. } => {
             assert_eq!((answer.body().as_ref(), *provenance), (body, expected));
         }
-        Outcome::Streaming | Outcome::Failed(_) | Outcome::Refused(_) => panic!("{outcome:?}"),
+        Outcome::Streaming(_) | Outcome::Failed(_) | Outcome::Refused(_) => panic!("{outcome:?}"),
     }
 }
 
@@ -216,7 +216,7 @@ async fn a_stream_goes_to_the_first_caller_only() {
         engine.run(IDENTITY, TERMS, || async { Attempt::Streaming }),
         engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
     );
-    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     for outcome in [second, repeat(&engine).await] {
         assert!(matches!(outcome, Outcome::Refused(Refusal::AnswerNotKept)), "{outcome:?}");
     }
@@ -335,7 +335,7 @@ async fn a_stream_that_may_be_repeated_frees_the_key() {
         engine.run(IDENTITY, TERMS, || async { Attempt::StreamingDiscard }),
         engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
     );
-    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     assert!(matches!(second, Outcome::Refused(Refusal::InProgress)), "{second:?}");
     assert_answer(&repeat(&engine).await, b"executed again", Provenance::Executed);
 }
@@ -405,7 +405,7 @@ async fn a_stream_whose_outcome_is_unknown_holds_the_key() {
         engine.run(IDENTITY, TERMS, || async { Attempt::StreamingHold }),
         engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
     );
-    assert!(matches!(first, Outcome::Streaming), "{first:?}");
+    assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     assert!(matches!(second, Outcome::Refused(Refusal::OutcomeUnknown)), "{second:?}");
     let outcome = repeat(&engine).await;
     assert!(matches!(outcome, Outcome::Refused(Refusal::OutcomeUnknown)), "{outcome:?}");
