@@ -45,7 +45,8 @@ impl Step {
             Self::BeforeClaim => {
                 let cut = usize::try_from(number).unwrap() * 7 % request.bytes().len();
                 let _open = request.open_cut(cut).await;
-                proxy.has_read_all().await;
+                // Time to be read, or not.
+                tokio::time::sleep(Duration::from_millis(number % 10)).await;
                 proxy.kill_9().await;
                 Seen::Nothing
             }
