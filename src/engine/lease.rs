@@ -115,7 +115,8 @@ impl Lease {
     }
 
     /// Goes on trying to write, unless as much as may be is waiting to be written. What never
-    /// succeeds leaves the record in flight, which counts as unknown when its lease has run out.
+    /// succeeds leaves the record in flight, which counts as unknown when its lease has run out, or
+    /// where there is none, when this process has ended.
     fn change_later(&self, next: Option<Record>) {
         let room = room_of(next.as_ref());
         let place = Arc::clone(&self.shared.late_writes).try_acquire_many_owned(room);
