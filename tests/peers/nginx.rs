@@ -91,7 +91,8 @@ async fn a_balancer_keeps_its_connection_over_a_unix_socket() {
     let front = Setup::before(&origin).at_socket().start().await;
     let server = "listen PORT; location / { proxy_pass http://oncegate; proxy_http_version 1.1; \
                   proxy_set_header Connection \"\"; proxy_set_header Host $host; \
-                  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }";
+                  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
+                  proxy_pass_header Date; }";
     let upstream = format!("upstream oncegate {{ server unix:{}; keepalive 1; }}", front.socket());
     let balanced = Nginx::http(server, &upstream).await;
     for number in 0..10 {
