@@ -3,29 +3,26 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use http::{HeaderValue, header};
+
+use super::answer::Answer;
 
 /// A file that a browser asks for.
-#[derive(Debug)]
-pub(super) struct Asset {
-    pub(super) content_type: &'static str,
-    pub(super) body: Bytes,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum File {
+    /// The page itself.
+    Page,
+    /// How it looks.
+    Style,
+    /// What it does.
+    Script,
 }
 
-/// What goes with each of these files. A page may load its own style and its own script, ask its
-/// own origin, and nothing else: what callers have sent can't become code, whatever it says.
-pub(super) const HEADERS: [(&str, &str); 6] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
-         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("cache-control", "no-cache"),
-];
+/// What the page may do: load its own style and its own script, ask its own origin, and nothing
+/// else. What callers have sent can't become code, whatever it says.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+    connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
@@ -42,16 +39,17 @@ const SCRIPT: &str = concat!(
     include_str!("page/script/start.js"),
 );
 
-/// The file at a path.
-pub(super) fn find(path: &str) -> Option<Asset> {
+/// A file as a browser gets it.
+pub(super) fn show(file: File) -> Answer {
     static FILES: LazyLock<[Bytes; 3]> = LazyLock::new(|| [PAGE, STYLE, SCRIPT].map(lean));
-    let (content_type, body) = match path {
-        "/" => ("text/html; charset=utf-8", &FILES[0]),
-        "/style.css" => ("text/css; charset=utf-8", &FILES[1]),
-        "/script.js" => ("text/javascript; charset=utf-8", &FILES[2]),
-        _ => return None,
+    let (media_type, text) = match file {
+        File::Page => ("text/html; charset=utf-8", &FILES[0]),
+        File::Style => ("text/css; charset=utf-8", &FILES[1]),
+        File::Script => ("text/javascript; charset=utf-8", &FILES[2]),
     };
-    Some(Asset { content_type, body: body.clone() })
+    let mut answer = Answer::text(media_type, text.clone());
+    answer.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer
 }
 
 /// The same without what only readers of the source need: indentation, empty lines, and lines that
@@ -71,29 +69,26 @@ fn lean(text: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail")]
-
     use super::*;
 
-    fn text(path: &str) -> String {
-        String::from_utf8(find(path).unwrap().body.to_vec()).unwrap()
+    fn texts() -> [String; 3] {
+        [PAGE, STYLE, SCRIPT].map(|text| String::from_utf8_lossy(&lean(text)).into_owned())
     }
 
     #[test]
     fn the_page_is_small_and_whole() {
-        let all = ["/", "/style.css", "/script.js"].map(text);
+        let all = texts();
         assert!(all.iter().map(String::len).sum::<usize>() < 60_000);
         let [page, style, script] = all;
         assert!(page.starts_with("<!doctype html>\n<html"), "{page}");
         assert!(page.ends_with("</html>\n"));
         assert_eq!(style.matches('{').count(), style.matches('}').count());
         assert!(script.contains("\"use strict\";\n"));
-        assert!(find("/page.rs").is_none());
     }
 
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_nothing_is_written_as_markup() {
-        for text in ["/", "/style.css", "/script.js"].map(text) {
+        for text in texts() {
             let named = text.match_indices("://").map(|(at, _)| &text[at + 3..]);
             for name in named {
                 assert!(name.starts_with("www.w3.org/"), "an address: {name:.40}");

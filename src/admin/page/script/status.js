@@ -66,7 +66,7 @@ function showStatus(status) {
   say(the("uptime"), `up ${span(ago(status.started_at))}`);
   showRate(status);
   showCards(status);
-  showFlying(status.in_flight.oldest);
+  showFlying(status.in_flight.oldest ?? []);
   showReasons(status);
   showRoutes(status.routes);
   countUnknown(status);
@@ -106,7 +106,7 @@ function showCards(status) {
   say(the("prevented"), whole(status.duplicates_prevented));
   say(the("prevented-sub"), `since start, ${span(ago(status.started_at))} ago`);
   say(the("flying"), whole(flight.operations));
-  const oldest = flight.oldest[0];
+  const oldest = flight.oldest?.[0];
   say(the("flying-sub"), [counted(flight.waiters, "caller waits", "callers wait"),
     oldest ? `oldest ${span(oldest.age_seconds)}` : null].filter(Boolean).join(" · "));
   showKept(store);
