@@ -10,7 +10,7 @@ mod outcome;
 mod record;
 
 pub use answer::{Answer, AnswerBuilder, Line};
-pub use codec::{CodecError, decode, encode, expiry};
+pub use codec::{CodecError, decode, encode, expiry, kept_at};
 pub use decide::{Decision, OnMismatch, OnStoreError, OnUnknown, Terms, decide};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, Part};
 pub use key::{

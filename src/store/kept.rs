@@ -15,7 +15,7 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 
 use crate::clock::{Clock, Timestamp};
-use crate::idempotency::{Record, RecordKey, decode, expiry};
+use crate::idempotency::{Record, RecordKey, decode, expiry, kept_at};
 use crate::telemetry::Metrics;
 
 /// What a kept record takes besides its answer, in bytes: its key, its own fields, and what the
@@ -93,9 +93,10 @@ impl Kept {
             .expire_after(UntilExpiry(clock.clone()))
             .eviction_listener(move |_, record, cause| {
                 removed.fetch_sub(weigh(&record), Ordering::Relaxed);
-                let counts = expiry(&record).is_some_and(|expires_at| expires_at >= clock.now());
+                let now = clock.now();
+                let counts = expiry(&record).is_some_and(|expires_at| expires_at >= now);
                 if cause == RemovalCause::Size && behind == Behind::Nothing && counts {
-                    metrics.evicted_before_expiry.increment();
+                    metrics.evictions.dropped(kept_at(&record).unwrap_or(now), now);
                 }
             })
             .build_with_hasher(KeyHashes::default());
