@@ -188,7 +188,7 @@ fn reachable(address: Address) -> Address {
             };
             SocketAddr::from((loopback, address.port())).into()
         }
-        address => address,
+        Address::Tcp(_) | Address::Unix(_) => address,
     }
 }
 

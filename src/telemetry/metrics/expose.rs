@@ -129,17 +129,17 @@ impl Families<'_> {
     }
 
     fn store(&mut self, metrics: &Metrics, gauges: &Gauges) -> fmt::Result {
-        self.gauge("oncegate_records", "Records that the store holds", gauges.records)?;
-        self.gauge("oncegate_store_bytes", "Bytes that the store holds", gauges.store_bytes)?;
+        self.gauge("oncegate_records", "Records that the store holds", &gauges.records)?;
+        self.gauge("oncegate_store_bytes", "Bytes that the store holds", &gauges.store_bytes)?;
         if let Some(max) = gauges.store_bytes_max {
             let help = "The most bytes that the store may hold";
-            self.gauge("oncegate_store_max_bytes", help, max)?;
+            self.gauge("oncegate_store_max_bytes", help, &max)?;
         }
         let help = "Whether the store can be used";
-        self.gauge("oncegate_store_up", help, u64::from(gauges.store_is_up))?;
+        self.gauge("oncegate_store_up", help, &u64::from(gauges.store_is_up))?;
         let help = "For how long records are kept, in fact";
         let window = gauges.effective_window.as_secs_f64();
-        self.gauge("oncegate_effective_window_seconds", help, window)?;
+        self.gauge("oncegate_effective_window_seconds", help, &window)?;
         let help = "Time that calls of the store have taken, by operation";
         let mut family = self.durations("oncegate_store_duration", help)?;
         for operation in StoreOperation::ALL {
@@ -161,7 +161,7 @@ impl Families<'_> {
 
     fn connections(&mut self, metrics: &Metrics) -> fmt::Result {
         let open = metrics.connections.load(Ordering::Relaxed);
-        self.gauge("oncegate_connections", "Connections of callers that are open", open)?;
+        self.gauge("oncegate_connections", "Connections of callers that are open", &open)?;
         let help = "Connections that were turned away at the limit";
         self.counter("oncegate_connections_refused", help, &metrics.connections_refused)?;
         let help = "Connections that ended before their first request";
@@ -174,18 +174,18 @@ impl Families<'_> {
 
     fn instance(&mut self, metrics: &Metrics, gauges: &Gauges) -> fmt::Result {
         let help = "Operations for whose outcome somebody may wait";
-        self.gauge("oncegate_in_flight", help, gauges.in_flight)?;
+        self.gauge("oncegate_in_flight", help, &gauges.in_flight)?;
         let help = "Callers that wait for others' operations";
-        self.gauge("oncegate_waiters", help, gauges.waiters)?;
+        self.gauge("oncegate_waiters", help, &gauges.waiters)?;
         let help = "Whether the instance wants requests";
-        self.gauge("oncegate_ready", help, u64::from(gauges.is_ready))?;
+        self.gauge("oncegate_ready", help, &u64::from(gauges.is_ready))?;
         let help = "Whether the instance was told to drain";
-        self.gauge("oncegate_draining", help, u64::from(gauges.is_draining))?;
+        self.gauge("oncegate_draining", help, &u64::from(gauges.is_draining))?;
         let help = "Times that the settings were read again, by how that ended";
         self.counters("oncegate_reloads", help, "result", &metrics.reloads)?;
         let help = "When the settings that hold were read";
         let time = unix_seconds(gauges.reloaded_at);
-        self.gauge("oncegate_last_reload_success_timestamp_seconds", help, time)?;
+        self.gauge("oncegate_last_reload_success_timestamp_seconds", help, &time)?;
         let help = "Entries of the access log dropped because nobody took them in time";
         self.counter("oncegate_access_log_dropped", help, &metrics.access_log_dropped)?;
         let help = "What this is";
@@ -200,7 +200,7 @@ impl Families<'_> {
         let mut family = self.family(name, help, unit, MetricType::Counter)?;
         family.encode_counter::<NoLabelSet, _, f64>(&process.cpu_seconds, None)?;
         let help = "When the process was started";
-        self.gauge("process_start_time_seconds", help, unix_seconds(gauges.started_at))?;
+        self.gauge("process_start_time_seconds", help, &unix_seconds(gauges.started_at))?;
         let rest = [
             ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
             ("process_virtual_memory_bytes", "Memory addressed", process.virtual_bytes),
@@ -210,7 +210,7 @@ impl Families<'_> {
         ];
         for (name, help, value) in rest {
             if let Some(value) = value {
-                self.gauge(name, help, value)?;
+                self.gauge(name, help, &value)?;
             }
         }
         Ok(())
@@ -234,8 +234,8 @@ impl Families<'_> {
         self.family(name, help, Some(&Unit::Seconds), MetricType::Histogram)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
-        self.family(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    fn gauge(&mut self, name: &str, help: &str, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.family(name, help, None, MetricType::Gauge)?.encode_gauge(value)
     }
 
     fn counter(&mut self, name: &str, help: &str, counter: &Counter) -> fmt::Result {
