@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::page::File;
 use super::problem::AdminProblem;
 
 /// What can be asked for.
@@ -13,6 +14,8 @@ pub(super) enum Endpoint {
     Readyz,
     /// What it counts.
     Metrics,
+    /// A file of the dashboard.
+    Page(File),
     /// How it is at the moment.
     Status,
     /// The duplicates, as they come.
@@ -54,10 +57,13 @@ pub(super) struct Found<'a> {
 const KEY: &str = "{key}";
 
 /// Everything that can be asked for.
-pub(super) static ENDPOINTS: [Listed; 7] = [
+pub(super) static ENDPOINTS: [Listed; 10] = [
     listed(Endpoint::Livez, Method::GET, "/livez", Protection::Open),
     listed(Endpoint::Readyz, Method::GET, "/readyz", Protection::Open),
     listed(Endpoint::Metrics, Method::GET, "/metrics", Protection::Open),
+    listed(Endpoint::Page(File::Page), Method::GET, "/", Protection::Page),
+    listed(Endpoint::Page(File::Style), Method::GET, "/style.css", Protection::Page),
+    listed(Endpoint::Page(File::Script), Method::GET, "/script.js", Protection::Page),
     listed(Endpoint::Status, Method::GET, "/api/status", Protection::Api),
     listed(Endpoint::Duplicates, Method::GET, "/api/duplicates", Protection::Api),
     listed(Endpoint::ShowDrain, Method::GET, "/api/drain", Protection::Api),

@@ -10,6 +10,7 @@ mod feed;
 mod guard;
 mod health;
 mod metrics;
+mod page;
 mod problem;
 mod status;
 mod token;
@@ -153,6 +154,7 @@ impl Admin {
             Endpoint::Livez => Ok(health::alive()),
             Endpoint::Readyz => Ok(health::ready(instance, &terms, query)),
             Endpoint::Metrics => metrics::show(instance, &terms, &parts.headers),
+            Endpoint::Page(file) => Ok(page::show(file)),
             Endpoint::Status => Ok(status::show(instance, &terms)),
             Endpoint::Duplicates => feed::follow(instance, &self.0.feeds),
             Endpoint::ShowDrain => Ok(drain::show(instance)),
