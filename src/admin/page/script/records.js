@@ -96,15 +96,16 @@ async function search(event) {
   if (key) openRecord(key);
 }
 
-const unknown = { busy: false, caused: -1, countedAt: 0 };
+const unknown = { busy: false, again: false, caused: -1, countedAt: 0 };
 
 /** Counts the records that wait for a decision, when there may be others than before. */
 async function countUnknown(status) {
   const caused = Object.values(status.unknown_outcomes).reduce((one, other) => one + other, 0);
   const isOld = Date.now() - unknown.countedAt > COUNT_EVERY;
   say(the("unknown-sub"), `${whole(caused)} since start`);
-  if (unknown.busy || (caused === unknown.caused && !isOld)) return;
+  if (unknown.busy || (caused === unknown.caused && !isOld && !unknown.again)) return;
   unknown.busy = true;
+  unknown.again = false;
   try {
     const query = new URLSearchParams({ state: "outcome-unknown" });
     const { records, next } = await readPage(query, null, 500, null);
@@ -118,11 +119,6 @@ async function countUnknown(status) {
     say(the("unknown-count"), "–");
   }
   unknown.busy = false;
-}
-
-function countAnew() {
-  unknown.countedAt = 0;
-  if (last) countUnknown(last);
 }
 
 /** Leads to what waits for a decision. */

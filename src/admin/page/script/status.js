@@ -6,26 +6,28 @@ let last = null;
 let lastHeard = 0;
 let asking = null;
 
+/** Whoever asks last goes on asking: there is one round at a time. */
+let round = 0;
+
 /** Where the figures of the last five minutes began: totals by time. */
 let totals = [];
 
-function startStatus() {
+async function startStatus() {
   clearTimeout(asking);
-  poll();
-}
-
-async function poll() {
-  clearTimeout(asking);
+  round += 1;
+  const own = round;
   try {
     const status = await asked("api/status");
+    if (own !== round) return;
     lastHeard = Date.now();
     ahead = Date.parse(status.now) - Date.now();
     showHeard(status);
     showStatus(status);
   } catch (error) {
+    if (own !== round) return;
     showUnheard(error);
   }
-  asking = setTimeout(poll, EVERY);
+  asking = setTimeout(startStatus, EVERY);
 }
 
 /** The figures are old: they stay, but look it. */
