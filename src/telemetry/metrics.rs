@@ -22,6 +22,8 @@ pub struct Metrics {
     pub store_resets: Counter,
     /// Operations of which nobody knows whether they were executed, by cause.
     pub unknown_outcomes: Counters<UnknownCause>,
+    /// Records that somebody has decided about, by decision.
+    pub records_decided: Counters<DecisionKind>,
     /// Unknown outcomes that a late answer has settled.
     pub late_answers: Counter,
     /// Requests that could not be protected and were passed on, by reason.
@@ -156,6 +158,20 @@ labels! {
         Swap = "swap",
         /// To renew claims.
         Renew = "renew",
+        /// To show what there is.
+        List = "list",
+    }
+}
+
+labels! {
+    /// What somebody has decided about a record.
+    DecisionKind {
+        /// It is forgotten: the next repeat runs.
+        Forget = "forget",
+        /// Its operation was executed: repeats are told so.
+        Ack = "ack",
+        /// Its operation was not executed: the next repeat runs.
+        Fail = "fail",
     }
 }
 
@@ -223,6 +239,7 @@ mod tests {
         check::<Unprotected>();
         check::<Reloaded>();
         check::<StoreOperation>();
+        check::<DecisionKind>();
         check::<ProblemKind>();
     }
 

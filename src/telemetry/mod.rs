@@ -7,5 +7,6 @@ mod metrics;
 pub use access::{AccessLog, Entry, Selection};
 pub use log::{Format, start_log};
 pub use metrics::{
-    Counter, Counters, Handled, Label, Metrics, Reloaded, StoreOperation, UnknownCause, Unprotected,
+    Counter, Counters, DecisionKind, Handled, Label, Metrics, Reloaded, StoreOperation,
+    UnknownCause, Unprotected,
 };
