@@ -1,5 +1,10 @@
 //! Joins the parts, starts them, and ends them in good order.
 
+#[cfg(feature = "otlp")]
+mod export;
+#[cfg(not(feature = "otlp"))]
+#[path = "without_export.rs"]
+mod export;
 mod reload;
 mod signals;
 mod store;
@@ -14,6 +19,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
+use self::export::Exporter;
 use self::reload::ReloadHandle;
 use self::signals::{Asked, Signals};
 use self::store::Opened;
@@ -53,6 +59,7 @@ struct Drain {
     shutdown: ShutdownHandle,
     timeout: Duration,
     access_log: JoinHandle<()>,
+    exporter: Exporter,
 }
 
 /// Why an instance was not started, or did not end well.
@@ -101,6 +108,7 @@ impl App {
         let settings = Arc::new(settings);
         let engine = engine(&settings, &store, &clock, &metrics)?;
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
+        let (traces, exporter) = export::start(&metrics)?;
         let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
         let tunnels = settings.limits.connections_max.min(Semaphore::MAX_PERMITS);
         let common = Common {
@@ -108,6 +116,7 @@ impl App {
             budget: Budget::new(settings.limits.buffered_bytes_max),
             tunnels: Arc::new(Semaphore::new(tunnels)),
             access_log,
+            traces,
             entrance: Arc::clone(&entrance),
             clock,
             metrics: Arc::clone(&metrics),
@@ -120,7 +129,8 @@ impl App {
             metrics: Arc::clone(&metrics),
             shutdown: signal,
         };
-        let drain = Drain { shutdown, timeout: settings.drain_timeout, access_log: writer };
+        let timeout = settings.drain_timeout;
+        let drain = Drain { shutdown, timeout, access_log: writer, exporter };
         let workers = Workers::new(common, Arc::clone(&settings));
         let weak = workers.downgrade();
         let reload = ReloadHandle::start(given, files, weak, settings, Arc::clone(&metrics))?;
@@ -164,7 +174,7 @@ impl App {
 
     fn drain(self) -> Result<(), AppError> {
         let Self { engine, metrics, server, .. } = self;
-        let Drain { shutdown, timeout, access_log } = self.drain;
+        let Drain { shutdown, timeout, access_log, exporter } = self.drain;
         let (runtime, mut signals) = (self.runtime, self.signals);
         shutdown.advance(Stage::Draining);
         let (ended, end) = tokio::sync::oneshot::channel();
@@ -188,6 +198,7 @@ impl App {
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
         }
+        exporter.finish();
         if !ends_soon(&access_log) {
             tracing::error!("the access log was not written to its end");
         }

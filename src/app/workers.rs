@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::message::{Budget, Pace};
 use crate::proxy::{Live, Proxy, ProxyLimits};
 use crate::server::Entrance;
+use crate::telemetry::trace::Traces;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::{Upstream, UpstreamOptions};
 
@@ -40,6 +41,7 @@ pub(super) struct Common {
     pub(super) budget: Budget,
     pub(super) tunnels: Arc<Semaphore>,
     pub(super) access_log: AccessLog,
+    pub(super) traces: Traces,
     pub(super) entrance: Arc<ArcSwap<Entrance>>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
@@ -161,6 +163,7 @@ impl Common {
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.selecting(settings.access_log),
+            traces: self.traces.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::idempotency::{
     Answer, Broken, Failure, Identity, Limit, Outcome, Provenance, RecordKey, Refusal,
 };
+use crate::telemetry::trace::{SpanContext, current};
 
 const SHARDS: usize = 64;
 
@@ -30,6 +31,8 @@ type Shard = HashMap<Identity, Arc<Flight>>;
 
 #[derive(Debug)]
 struct Flight {
+    /// The span of the first caller, if somebody records it.
+    first: Option<SpanContext>,
     landing: watch::Sender<Option<Landing>>,
     waiters: AtomicUsize,
 }
@@ -85,7 +88,7 @@ pub(super) struct RunningPlace(Arc<Flights>);
 pub(super) struct Waiter {
     landing: watch::Receiver<Option<Landing>>,
     /// A follower takes a place among those that may wait.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -121,11 +124,12 @@ impl Flights {
                     return Err(Refusal::Busy(Limit::Flights));
                 }
                 let flight = Arc::new(Flight {
+                    first: current(),
                     landing: watch::Sender::new(None),
                     waiters: AtomicUsize::new(0),
                 });
                 vacant.insert(Arc::clone(&flight));
-                let waiter = Waiter { landing: flight.landing.subscribe(), _place: None };
+                let waiter = Waiter { landing: flight.landing.subscribe(), place: None };
                 let place = Some(RunningPlace(Arc::clone(self)));
                 let leader = Leader { identity: *identity, flight, place };
                 Ok(Joined::Leader(leader, waiter))
@@ -142,7 +146,7 @@ impl Flights {
             return Err(Refusal::Busy(Limit::Waiters));
         }
         let place = Place { flights: Arc::clone(self), flight: Arc::clone(flight) };
-        Ok(Joined::Follower(Waiter { landing: flight.landing.subscribe(), _place: Some(place) }))
+        Ok(Joined::Follower(Waiter { landing: flight.landing.subscribe(), place: Some(place) }))
     }
 
     fn shard(&self, key: &RecordKey) -> MutexGuard<'_, Shard> {
@@ -196,6 +200,11 @@ impl Drop for RunningPlace {
 }
 
 impl Waiter {
+    /// The span of the caller whose work this one waits for, if somebody records it.
+    pub(super) fn first(&self) -> Option<SpanContext> {
+        self.place.as_ref()?.flight.first
+    }
+
     /// Waits for the flight to land. An answer of the flight's own has the given provenance.
     pub(super) async fn outcome(mut self, provenance: Provenance) -> Outcome {
         let landing = match self.landing.wait_for(Option::is_some).await {

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::idempotency::{Record, RecordKey, State};
 use crate::store::StoreError;
 use crate::telemetry::StoreOperation;
+use crate::telemetry::trace::{Kind, child};
 
 /// The first pause between looks at the record; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -27,7 +28,10 @@ pub(super) struct Found {
 impl Shared {
     /// The record, as the store has it.
     pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("store load");
         self.store.load(key).await.inspect_err(|_| {
+            span.fail("store-unavailable");
             self.metrics.store_errors.increment(StoreOperation::Load);
         })
     }
@@ -39,6 +43,8 @@ impl Shared {
         key: &RecordKey,
         deadline: Timestamp,
     ) -> Result<Option<Found>, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("wait");
         let mut pause = PAUSE_MIN;
         loop {
             let left = deadline.since(self.clock.now());

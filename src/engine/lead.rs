@@ -19,6 +19,7 @@ use crate::idempotency::{
     State, Terms, decide,
 };
 use crate::store::{Expected, StoreError, Swap};
+use crate::telemetry::trace::{Kind, child};
 use crate::telemetry::{StoreOperation, UnknownCause};
 
 /// How often a claim is tried that others keep changing.
@@ -223,8 +224,11 @@ impl Shared {
         expected: Expected,
         next: Option<Record>,
     ) -> Result<Swap, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("store swap");
         let swapped = self.store.swap(key, expected, next).await;
         if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
+            span.fail("store-unavailable");
             self.metrics.store_errors.increment(StoreOperation::Swap);
         }
         swapped

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::attempt::{Answering, Exchange, Goal};
 use super::guard::malformed;
+use super::note::Took;
 use super::reply::{About, Reply};
 use super::{Head, Proxy, grpc, outbound};
 use crate::idempotency::{Identity, Limit, Outcome, Refusal};
@@ -43,9 +44,11 @@ impl Proxy {
         }
         let (stream, streamed) = oneshot::channel();
         // Boxed, since starting a task moves what it is given several times.
+        let took = Took::default();
         let exchange = Box::new(Exchange {
             upstream: self.upstream.clone(),
             request,
+            took: took.clone(),
             answering: Answering {
                 route: Arc::clone(route),
                 goal,
@@ -62,7 +65,7 @@ impl Proxy {
             Outcome::Streaming(_) => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
         };
-        self.reply(about, outcome, streamed)
+        self.reply(about, outcome, streamed).after(took.time())
     }
 
     /// Runs a call that streams its messages, or whose end is late. Its key counts, as every key

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub resent_unsent: Counter,
     /// Entries of the access log that were dropped because nobody took them in time.
     pub access_log_dropped: Counter,
+    /// Spans that were dropped because no collector took them in time.
+    pub trace_spans_dropped: Counter,
 }
 
 /// A number that only grows.

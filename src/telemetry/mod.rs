@@ -1,8 +1,10 @@
-//! What is counted and logged.
+//! What is counted, logged and traced.
 
 mod access;
+mod escape;
 mod log;
 mod metrics;
+pub mod trace;
 
 pub use access::{AccessLog, Entry, Selection};
 pub use log::{Format, start_log};
