@@ -148,7 +148,7 @@ impl Proxy {
         streamed: Option<Response<ReplyBody>>,
     ) -> Reply {
         let problem = match outcome {
-            Outcome::Answered { answer, provenance, answered_at } => {
+            Outcome::Answered { answer, provenance, answered_at, origin } => {
                 let age = self.clock.now().since(answered_at).as_secs();
                 let handled = match provenance {
                     Provenance::Executed | Provenance::Unprotected => Handled::Executed,
@@ -156,7 +156,14 @@ impl Proxy {
                     Provenance::Replayed => Handled::Replayed,
                 };
                 let response = answered(&about, &answer, provenance, age);
-                return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
+                let first = match provenance {
+                    Provenance::Executed | Provenance::Unprotected => None,
+                    Provenance::Collapsed | Provenance::Replayed => {
+                        origin.and_then(|origin| origin.span())
+                    }
+                };
+                let key = Some(about.key);
+                return Reply { key, first, ..Reply::without_key(response, handled) };
             }
             Outcome::Streaming(provenance) => match streamed {
                 Some(mut response) => {

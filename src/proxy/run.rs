@@ -10,9 +10,10 @@ use super::guard::malformed;
 use super::note::Took;
 use super::reply::{About, Reply};
 use super::{Head, Proxy, grpc, outbound};
-use crate::idempotency::{Identity, Limit, Outcome, Refusal};
+use crate::idempotency::{Identity, Limit, Origin, Outcome, Refusal};
 use crate::message::{Body, Partly, Problem, Read, Reservation, Style, beginning};
 use crate::policy::{Chosen, Route};
+use crate::telemetry::trace::{SpanContext, current};
 
 /// What a guarded request sends.
 pub(super) enum Sending {
@@ -35,7 +36,7 @@ impl Proxy {
             let refusal = Refusal::Busy(Limit::FlightsPerConnection);
             return self.reply(about, Outcome::Refused(refusal), None);
         };
-        let style = head.style();
+        let (style, origin) = (head.style(), self.origin(route, &head));
         let (mut request, goal, reservation) = self.request(route, head, sending);
         if let Some(name) = &route.forward_key
             && let Ok(key) = identity.key.forwarded(&route.secret).parse()
@@ -60,7 +61,7 @@ impl Proxy {
             },
         });
         let work = move || exchange.attempt();
-        let outcome = self.engine.run(identity, route.terms, work).await;
+        let outcome = self.engine.run(identity, route.terms, Some(origin), work).await;
         let streamed = match outcome {
             Outcome::Streaming(_) => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
@@ -91,6 +92,15 @@ impl Proxy {
             return Ok(self.reply(about, outcome, None));
         }
         Ok(self.run(route, head, Sending::Stream(partly), (identified.identity, about)).await)
+    }
+
+    /// What a record tells of the request that it comes from.
+    pub(super) fn origin(&self, route: &Route, head: &Head<'_>) -> Origin {
+        let (method, path) = (head.parts.method.as_str(), head.parts.uri.path());
+        // Ours if it is traced here, and the caller's otherwise.
+        let span = current().or_else(|| SpanContext::of(&head.parts.headers));
+        let origin = Origin::new(&route.name, method, path, self.clock.now());
+        origin.traced(span.map(SpanContext::into))
     }
 
     /// What goes to the upstream, what for, and the memory that it takes.
