@@ -138,7 +138,7 @@ struct Exporting {
 
 /// Spans of which a collector is to be told; those that it was not are counted.
 struct Batch {
-    spans: Vec<Box<Finished>>,
+    spans: Vec<Finished>,
     metrics: Arc<Metrics>,
 }
 
@@ -278,7 +278,7 @@ impl Exporting {
 
 /// Gathers spans until the batch is full. It looks now and then: each span would wake the thread
 /// otherwise.
-async fn gather(spans: &mut Collected, batch: &mut Vec<Box<Finished>>, max: usize) {
+async fn gather(spans: &mut Collected, batch: &mut Vec<Finished>, max: usize) {
     while batch.len() < max {
         sleep(GATHER).await;
         if spans.recv_many(batch, max - batch.len()).await == 0 {

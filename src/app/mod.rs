@@ -309,6 +309,8 @@ fn log_totals(metrics: &Metrics) {
         evicted_before_expiry = metrics.evicted_before_expiry.value(),
         unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
         reloads_refused = metrics.reloads.value(Reloaded::Refused),
+        access_log_dropped = metrics.access_log_dropped.value(),
+        trace_spans_dropped = metrics.trace_spans_dropped.value(),
         "ended"
     );
 }

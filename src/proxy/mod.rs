@@ -109,7 +109,7 @@ impl Proxy {
         let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
         let body = Inbound::new(body, parts.version);
         let is_noted = self.access_log.is_on() || span.is_recorded();
-        let came = is_noted.then(|| Came::of(&parts, &body, &span));
+        let came = is_noted.then(|| Came::of(started, &parts, &body, &span));
         note::asked(&mut span, &parts, &caller.peer);
         let end = body.end();
         let head = Head { parts, fields, caller, acts_as, hop };
@@ -126,9 +126,9 @@ impl Proxy {
             self.metrics.refusals.increment(problem);
         }
         let Some(came) = came else { return reply.into_response(style) };
-        let became = Became::of(&reply);
+        let became = Became::of(route, &reply);
         let response = reply.into_response(style);
-        self.note((&came, started), route, &became, &response, &mut span);
+        self.note(&came, &became, &response, &mut span);
         response
     }
 

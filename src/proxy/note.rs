@@ -20,6 +20,7 @@ use crate::upstream::Upstream;
 
 /// What is known of a request before it is handled.
 pub(super) struct Came {
+    started: Timestamp,
     method: Method,
     uri: Uri,
     request_bytes: Option<u64>,
@@ -27,7 +28,8 @@ pub(super) struct Came {
 }
 
 /// What became of a request.
-pub(super) struct Became {
+pub(super) struct Became<'a> {
+    route: &'a str,
     handled: Handled,
     status: StatusCode,
     key: Option<RecordKey>,
@@ -68,9 +70,10 @@ impl Drop for Measure {
 }
 
 impl Came {
-    pub(super) fn of(parts: &Parts, body: &Inbound, span: &Span) -> Self {
+    pub(super) fn of(started: Timestamp, parts: &Parts, body: &Inbound, span: &Span) -> Self {
         let said = || SpanContext::of(&parts.headers).map(|context| context.trace_id);
         Self {
+            started,
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             request_bytes: body.size_hint().exact(),
@@ -79,9 +82,10 @@ impl Came {
     }
 }
 
-impl Became {
-    pub(super) fn of(reply: &Reply) -> Self {
+impl<'a> Became<'a> {
+    pub(super) fn of(route: &'a str, reply: &Reply) -> Self {
         Self {
+            route,
             handled: reply.handled,
             status: reply.status(),
             key: reply.key,
@@ -97,18 +101,17 @@ impl Proxy {
     /// Logs a request, and says in its span what became of it.
     pub(super) fn note(
         &self,
-        (came, started): (&Came, Timestamp),
-        route: &str,
-        became: &Became,
+        came: &Came,
+        became: &Became<'_>,
         response: &Response<ReplyBody>,
         span: &mut Span,
     ) {
-        let key = became.key.map(|key| key.to_base64());
+        let key = became.key.map(RecordKey::to_base64);
         let response_bytes = response.body().known_bytes();
         if self.access_log.wants(became.handled) {
             self.access_log.log(&Entry {
-                time: started,
-                route,
+                time: came.started,
+                route: became.route,
                 method: came.method.as_str(),
                 path: came.uri.path(),
                 status: became.status.as_u16(),
@@ -116,7 +119,7 @@ impl Proxy {
                 key: key.as_deref(),
                 problem: became.problem.map(ProblemKind::name),
                 would_be: became.would_be,
-                duration: self.clock.now().since(started),
+                duration: self.clock.now().since(came.started),
                 upstream: became.upstream,
                 request_bytes: came.request_bytes,
                 response_bytes,
@@ -134,7 +137,6 @@ impl Proxy {
                 span.set(name, bytes);
             }
         }
-        span.set("oncegate.route", route.to_owned());
         if let Some(key) = key {
             span.set("oncegate.duplicate_key", key);
         }
@@ -142,10 +144,11 @@ impl Proxy {
     }
 }
 
-impl Became {
+impl Became<'_> {
     fn tell(&self, span: &mut Span) {
         span.set("oncegate.outcome", self.handled.name());
-        answered(span, self.status, StatusCode::is_server_error);
+        span.set("oncegate.route", self.route.to_owned());
+        answered(span, self.status, |status| status.is_server_error());
         if let Some(problem) = self.problem {
             span.set("oncegate.problem", problem.name());
             if self.status.is_server_error() {
@@ -162,9 +165,9 @@ impl Became {
 }
 
 /// Says in a span which status a request was answered with, which may be a failure.
-pub(super) fn answered(span: &mut Span, status: StatusCode, fails: fn(&StatusCode) -> bool) {
+pub(super) fn answered(span: &mut Span, status: StatusCode, fails: fn(StatusCode) -> bool) {
     span.set("http.response.status_code", status.as_u16());
-    if fails(&status) {
+    if fails(status) {
         span.fail(status.as_str().to_owned());
     } else {
         span.succeed();
@@ -172,7 +175,7 @@ pub(super) fn answered(span: &mut Span, status: StatusCode, fails: fn(&StatusCod
 }
 
 /// Whether a status is a failure for whoever has asked.
-pub(super) fn is_failure(status: &StatusCode) -> bool {
+pub(super) fn is_failure(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::escape::without_controls;
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
@@ -145,7 +146,7 @@ impl Entry<'_> {
         for (name, value) in known.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             line[name] = value;
         }
-        let mut line = without_controls(line.to_string()).into_bytes();
+        let mut line = without_controls(&line.to_string()).into_owned().into_bytes();
         line.push(b'\n');
         line
     }
@@ -153,30 +154,6 @@ impl Entry<'_> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The same JSON for a terminal, too: the control characters that may stand there as they are,
-/// such as one that begins an escape sequence by itself, are escaped like the others.
-fn without_controls(line: String) -> String {
-    if !line.contains(char::is_control) {
-        return line;
-    }
-    let mut escaped = String::with_capacity(line.len() + 16);
-    for character in line.chars() {
-        if character.is_control() {
-            // None is above this.
-            escaped.push_str("\\u00");
-            escaped.extend(hex(u32::from(character)));
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
-/// The two hexadecimal digits of a small number.
-fn hex(number: u32) -> impl Iterator<Item = char> {
-    [number >> 4, number & 0xf].into_iter().filter_map(|digit| char::from_digit(digit, 16))
 }
 
 fn write(lines: &Receiver<Vec<u8>>) {
@@ -217,7 +194,7 @@ mod tests {
         let line = String::from_utf8(entry.to_line()).unwrap();
         let text = line.strip_suffix("}\n").unwrap();
         assert!(!text.contains(char::is_control), "{line:?}");
-        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let json: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(json["path"], path);
         assert_eq!(json["time"], "2023-11-14T22:13:20.000Z");
         assert_eq!(json["outcome"], "replayed");

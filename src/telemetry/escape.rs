@@ -1,6 +1,8 @@
-//! Lines for people, in which no text that came from elsewhere can do anything to a terminal, or
-//! begin a line of its own.
+//! Lines in which no text that came from elsewhere can do anything to a terminal, or begin a line
+//! of its own.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Writes each event as one line without control characters.
@@ -12,25 +14,41 @@ pub(super) struct Escaped<W>(pub(super) W);
 impl<W: Write> Write for Escaped<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = event.strip_suffix(b"\n").unwrap_or(event);
-        if !line.iter().any(u8::is_ascii_control) {
-            self.0.write_all(event)?;
-            return Ok(event.len());
-        }
-        let mut escaped = Vec::with_capacity(event.len() + 16);
-        for byte in line {
-            match byte.is_ascii_control() {
-                true => escaped.extend(byte.escape_ascii()),
-                false => escaped.push(*byte),
+        let text = String::from_utf8_lossy(line);
+        match without_controls(&text) {
+            Cow::Borrowed(_) => self.0.write_all(event)?,
+            Cow::Owned(escaped) => {
+                self.0.write_all(&[escaped.as_bytes(), &event[line.len()..]].concat())?;
             }
         }
-        escaped.extend_from_slice(&event[line.len()..]);
-        self.0.write_all(&escaped)?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// The same text with its control characters escaped, in a way that JSON has, too: some may stand
+/// there as they are, such as one that begins an escape sequence by itself.
+pub(super) fn without_controls(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            _ if character.is_control() => {
+                // Writing to a text can't fail.
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 #[cfg(test)]
@@ -45,7 +63,17 @@ mod tests {
             String::from_utf8(written.0).unwrap()
         };
         assert_eq!(write("plain é\n"), "plain é\n");
-        assert_eq!(write("a\nb\r\u{1b}[31m\u{0}\t\u{7f}\n"), "a\\nb\\r\\x1b[31m\\x00\\t\\x7f\n");
+        let event = "a\nb\r\u{1b}[31m\u{0}\t\u{7f}\u{9b}\n";
+        assert_eq!(write(event), "a\\nb\\r\\u001b[31m\\u0000\\t\\u007f\\u009b\n");
         assert_eq!(write(""), "");
+    }
+
+    #[test]
+    fn what_is_escaped_in_json_is_still_the_same() {
+        let text = "a\u{7f}\u{9b}31m\u{1b}\n";
+        let json = serde_json::to_string(text).unwrap();
+        let escaped = without_controls(&json);
+        assert!(!escaped.contains(char::is_control));
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
     }
 }

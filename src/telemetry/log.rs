@@ -28,17 +28,12 @@ pub enum Format {
 /// Libraries have their say only where something is wrong: what they tell in detail has header
 /// fields in it.
 pub fn start_log(format: Format, level: Level) {
-    let layer = fmt::layer().with_target(false);
+    let layer = fmt::layer().with_writer(|| Escaped(io::stderr())).with_target(false);
     let targets = Targets::new().with_default(level.min(Level::WARN)).with_target(OWN, level);
     let registry = tracing_subscriber::registry().with(targets);
     // An error says that another log was started, by whoever embeds this library.
     let _ = match format {
-        Format::Text => {
-            let layer = layer.with_writer(|| Escaped(io::stderr())).with_ansi(false);
-            registry.with(layer).try_init()
-        }
-        Format::Json => {
-            registry.with(layer.json().flatten_event(true).with_writer(io::stderr)).try_init()
-        }
+        Format::Text => registry.with(layer.with_ansi(false)).try_init(),
+        Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
 }

@@ -13,18 +13,22 @@ use super::span::{Finished, Kind, Span};
 use super::state;
 use crate::telemetry::Metrics;
 
+/// The longest list of what else is said of a trace that its spans hold, in bytes; a longer one only
+/// goes on in the header. Those who pass it on keep at least as much.
+const STATE_BYTES_MAX: usize = 512;
+
 /// What begins traces. A clone is the same one; one that is off begins none.
 #[derive(Clone, Debug, Default)]
 pub struct Traces(Option<Arc<Recorder>>);
 
 /// The spans that have ended, in their order.
-pub type Collected = mpsc::Receiver<Box<Finished>>;
+pub type Collected = mpsc::Receiver<Finished>;
 
 /// What spans of all traces have in common.
 #[derive(Debug)]
 pub(super) struct Recorder {
     sampler: Sampler,
-    spans: mpsc::Sender<Box<Finished>>,
+    spans: mpsc::Sender<Finished>,
     metrics: Arc<Metrics>,
 }
 
@@ -54,7 +58,9 @@ impl Recorder {
             headers.remove(TRACEPARENT);
         }
         let state = parent.and_then(|_| state::of(headers));
-        if state.is_none() {
+        let is_state_valid = state.is_some();
+        let state = state.filter(|state| state.len() <= STATE_BYTES_MAX);
+        if !is_state_valid {
             headers.remove(TRACESTATE);
         }
         let trace_id = parent.map_or_else(TraceId::random, |parent| Some(parent.trace_id))?;
@@ -78,7 +84,7 @@ impl Recorder {
     }
 
     /// Takes a span that has ended. Never waits: one that finds no room is dropped and counted.
-    pub(super) fn take(&self, span: Box<Finished>) {
+    pub(super) fn take(&self, span: Finished) {
         if self.spans.try_send(span).is_err() {
             self.metrics.trace_spans_dropped.increment();
         }

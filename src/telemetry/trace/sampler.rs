@@ -47,10 +47,9 @@ impl Roots {
             Self::None => false,
             Self::Part(part) => {
                 // The end of an id is what all who sample by a part look at.
-                let [.., a, b, c, d, e, f, g, h] = *trace_id.as_bytes();
-                let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+                let end = trace_id.as_bytes().last_chunk().copied().map_or(0, u64::from_be_bytes);
                 #[expect(clippy::cast_precision_loss, reason = "a part is no more precise")]
-                let place = number as f64 / (1_u64 << 63) as f64;
+                let place = (end >> 1) as f64 / (1_u64 << 63) as f64;
                 place < part
             }
         }

@@ -9,6 +9,10 @@ use super::context::{SpanContext, TRACEPARENT};
 use super::ids::{SpanId, TraceId};
 use super::scope::{Scope, within};
 
+/// The longest text that is said of a span, in bytes; more of it is cut off. What callers send may
+/// be long, and many spans may wait.
+const TEXT_BYTES_MAX: usize = 256;
+
 /// The most other spans that one names.
 const LINKS_MAX: usize = 8;
 
@@ -19,7 +23,7 @@ pub struct Span(Option<Box<Open>>);
 #[derive(Debug)]
 struct Open {
     scope: Scope,
-    finished: Box<Finished>,
+    finished: Finished,
 }
 
 /// A span that has ended.
@@ -80,7 +84,7 @@ pub enum Value {
 impl Span {
     pub(super) fn open(scope: Scope, kind: Kind, parent: Option<SpanId>) -> Self {
         let began = scope.now();
-        let finished = Box::new(Finished {
+        let finished = Finished {
             context: scope.context,
             state: scope.state.clone(),
             parent,
@@ -91,7 +95,7 @@ impl Span {
             attributes: Vec::with_capacity(12),
             links: Vec::new(),
             status: Status::Unset,
-        });
+        };
         Self(Some(Box::new(Open { scope, finished })))
     }
 
@@ -120,7 +124,7 @@ impl Span {
     /// Says something of it; what was said before under that name does not count any more.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         let Some(open) = &mut self.0 else { return };
-        let (attributes, value) = (&mut open.finished.attributes, value.into());
+        let (attributes, value) = (&mut open.finished.attributes, value.into().cut());
         match attributes.iter_mut().find(|(other, _)| *other == name) {
             Some((_, other)) => *other = value,
             None => attributes.push((name, value)),
@@ -171,6 +175,18 @@ impl Drop for Span {
         let Open { scope, mut finished } = *open;
         finished.ended = scope.now();
         scope.recorder.take(finished);
+    }
+}
+
+impl Value {
+    fn cut(mut self) -> Self {
+        if let Self::Text(Cow::Owned(text)) = &mut self
+            && text.len() > TEXT_BYTES_MAX
+        {
+            text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+            text.shrink_to_fit();
+        }
+        self
     }
 }
 

@@ -12,7 +12,7 @@ const IS_REMOTE_KNOWN: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// The message that tells a collector of spans of the instance that has these attributes.
-pub fn encode(resource: &[(String, String)], spans: &[Box<Finished>]) -> Vec<u8> {
+pub fn encode(resource: &[(String, String)], spans: &[Finished]) -> Vec<u8> {
     let mut request = Message::default();
     request.message(1, |of_resource| {
         of_resource.message(1, |message| {
