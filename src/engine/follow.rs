@@ -1,6 +1,6 @@
 //! Waiting for a holder in another process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::clock::Timestamp;
@@ -30,7 +30,10 @@ impl Shared {
     pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
         let mut span = child(Kind::Internal);
         span.name("store load");
-        self.store.load(key).await.inspect_err(|_| {
+        let started = Instant::now();
+        let loaded = self.store.load(key).await;
+        self.metrics.store_durations.observe(StoreOperation::Load, started.elapsed());
+        loaded.inspect_err(|_| {
             span.fail("store-unavailable");
             self.metrics.store_errors.increment(StoreOperation::Load);
         })

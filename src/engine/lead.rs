@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -229,7 +229,9 @@ impl Shared {
     ) -> Result<Swap, StoreError> {
         let mut span = child(Kind::Internal);
         span.name("store swap");
+        let started = Instant::now();
         let swapped = self.store.swap(key, expected, next).await;
+        self.metrics.store_durations.observe(StoreOperation::Swap, started.elapsed());
         if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
             span.fail("store-unavailable");
             self.metrics.store_errors.increment(StoreOperation::Swap);

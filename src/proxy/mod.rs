@@ -20,7 +20,7 @@ mod steering;
 mod tunnel;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -40,7 +40,7 @@ use crate::message::{
 use crate::policy::{Asked, Hop, Mode, Policy, Route};
 use crate::server::{Caller, Peer};
 use crate::telemetry::trace::Traces;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Feed, Metrics, Tally};
 use crate::transport::{Networks, Shown};
 use crate::upstream::Upstream;
 
@@ -65,10 +65,14 @@ pub struct Proxy {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where requests are counted by their route.
+    pub tally: Tally,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// Where they are traced.
     pub traces: Traces,
+    /// Where duplicates are told of.
+    pub feed: Feed,
 }
 
 /// What requests may be like.
@@ -100,7 +104,7 @@ pub(crate) struct Head<'a> {
 impl Proxy {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
-        let started = self.clock.now();
+        let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let mut span = self.traces.begin(&mut parts.headers);
         let hop = hops::judge(&caller.peer, &self.trusted);
@@ -108,8 +112,8 @@ impl Proxy {
         let fields = scan(&parts.headers);
         let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
         let body = Inbound::new(body, parts.version);
-        let is_noted = self.access_log.is_on() || span.is_recorded();
-        let came = is_noted.then(|| Came::of(started, &parts, &body, &span));
+        let is_told = self.access_log.is_on() || self.feed.is_watched() || span.is_recorded();
+        let came = is_told.then(|| Came::of(&parts, &body, &span));
         note::asked(&mut span, &parts, &caller.peer);
         let end = body.end();
         let head = Head { parts, fields, caller, acts_as, hop };
@@ -117,25 +121,26 @@ impl Proxy {
         let (route, reply) = match shaped {
             Ok(()) if span.is_recorded() => Box::pin(span.around(self.handle(head, body))).await,
             Ok(()) => self.handle(head, body).await,
-            Err(problem) => ("", problem.into()),
+            Err(problem) => (None, problem.into()),
         };
         let switches = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let reply = if end.is_found() || switches { reply } else { reply.and_close() };
-        self.metrics.requests.increment(reply.handled);
+        let took = started.elapsed();
+        self.tally.count(route.map(|route| route.index), reply.handled, took);
         if let Some(problem) = reply.problem() {
             self.metrics.refusals.increment(problem);
         }
         let Some(came) = came else { return reply.into_response(style) };
-        let became = Became::of(route, &reply);
+        let became = Became::of(route, took, &reply);
         let response = reply.into_response(style);
         self.note(&came, &became, &response, &mut span);
         response
     }
 
-    /// Answers a request, and names the route that it took.
-    async fn handle(&self, head: Head<'_>, body: Inbound) -> (&str, Reply) {
+    /// Answers a request, and says which route it took, if it came to one.
+    async fn handle(&self, head: Head<'_>, body: Inbound) -> (Option<&Route>, Reply) {
         if let Err(problem) = self.admit(&head) {
-            return ("", turned_away(problem, &head));
+            return (None, turned_away(problem, &head));
         }
         let route = match head.authority() {
             Ok(authority) => {
@@ -143,12 +148,12 @@ impl Proxy {
                 let method = head.acts_as.as_ref().unwrap_or(&head.parts.method);
                 self.policy.route(method, &authority, head.parts.uri.path())
             }
-            Err(problem) => return ("", problem.into()),
+            Err(problem) => return (None, problem.into()),
         };
         let mode = if guards(route, &head) { route.mode } else { Mode::Off };
         let handled = match (mode, admit::admit_guarded(&head)) {
             (Mode::Enforce, Ok(())) => self.guard(route, head, body).await,
-            (Mode::Enforce, Err(problem)) => return (&route.name, turned_away(problem, &head)),
+            (Mode::Enforce, Err(problem)) => return (Some(route), turned_away(problem, &head)),
             (Mode::Observe, Ok(())) => Box::pin(self.observe(route, head, body)).await,
             (Mode::Observe, Err(problem)) => {
                 let passed = self.pass(head, body).await;
@@ -156,7 +161,7 @@ impl Proxy {
             }
             (Mode::Off, _) => self.pass(head, body).await,
         };
-        (&route.name, handled.unwrap_or_else(Reply::from))
+        (Some(route), handled.unwrap_or_else(Reply::from))
     }
 }
 

@@ -10,9 +10,9 @@ use http_body::Body as _;
 
 use super::reply::Reply;
 use super::{Proxy, ReplyBody, scheme};
-use crate::clock::Timestamp;
 use crate::idempotency::RecordKey;
 use crate::message::{Inbound, ProblemKind, host_and_port};
+use crate::policy::Route;
 use crate::server::Peer;
 use crate::telemetry::trace::{Kind, Span, SpanContext, TraceId, child};
 use crate::telemetry::{Entry, Handled, Label as _};
@@ -20,7 +20,6 @@ use crate::upstream::Upstream;
 
 /// What is known of a request before it is handled.
 pub(super) struct Came {
-    started: Timestamp,
     method: Method,
     uri: Uri,
     request_bytes: Option<u64>,
@@ -29,7 +28,9 @@ pub(super) struct Came {
 
 /// What became of a request.
 pub(super) struct Became<'a> {
-    route: &'a str,
+    route: Option<&'a Route>,
+    /// How long it took until its answer began.
+    took: Duration,
     handled: Handled,
     status: StatusCode,
     key: Option<RecordKey>,
@@ -70,10 +71,9 @@ impl Drop for Measure {
 }
 
 impl Came {
-    pub(super) fn of(started: Timestamp, parts: &Parts, body: &Inbound, span: &Span) -> Self {
+    pub(super) fn of(parts: &Parts, body: &Inbound, span: &Span) -> Self {
         let said = || SpanContext::of(&parts.headers).map(|context| context.trace_id);
         Self {
-            started,
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             request_bytes: body.size_hint().exact(),
@@ -83,9 +83,10 @@ impl Came {
 }
 
 impl<'a> Became<'a> {
-    pub(super) fn of(route: &'a str, reply: &Reply) -> Self {
+    pub(super) fn of(route: Option<&'a Route>, took: Duration, reply: &Reply) -> Self {
         Self {
             route,
+            took,
             handled: reply.handled,
             status: reply.status(),
             key: reply.key,
@@ -108,24 +109,26 @@ impl Proxy {
     ) {
         let key = became.key.map(RecordKey::to_base64);
         let response_bytes = response.body().known_bytes();
+        let entry = Entry {
+            time: self.clock.now().before(became.took),
+            route: became.route(),
+            method: came.method.as_str(),
+            path: came.uri.path(),
+            status: became.status.as_u16(),
+            handled: became.handled,
+            key: key.as_deref(),
+            problem: became.problem.map(ProblemKind::name),
+            would_be: became.would_be,
+            duration: became.took,
+            upstream: became.upstream,
+            request_bytes: came.request_bytes,
+            response_bytes,
+            trace_id: came.trace_id,
+        };
         if self.access_log.wants(became.handled) {
-            self.access_log.log(&Entry {
-                time: came.started,
-                route: became.route,
-                method: came.method.as_str(),
-                path: came.uri.path(),
-                status: became.status.as_u16(),
-                handled: became.handled,
-                key: key.as_deref(),
-                problem: became.problem.map(ProblemKind::name),
-                would_be: became.would_be,
-                duration: self.clock.now().since(came.started),
-                upstream: became.upstream,
-                request_bytes: came.request_bytes,
-                response_bytes,
-                trace_id: came.trace_id,
-            });
+            self.access_log.log(&entry);
         }
+        self.feed.tell(&entry);
         if !span.is_recorded() {
             return;
         }
@@ -137,6 +140,10 @@ impl Proxy {
                 span.set(name, bytes);
             }
         }
+        if let Some(path) = became.route.and_then(|route| route.rule.path.as_ref()) {
+            span.set("http.route", path.to_string());
+            span.name(format!("{} {path}", known(&came.method).unwrap_or("HTTP")));
+        }
         if let Some(key) = key {
             span.set("oncegate.duplicate_key", key);
         }
@@ -144,10 +151,15 @@ impl Proxy {
     }
 }
 
-impl Became<'_> {
+impl<'a> Became<'a> {
+    /// What the route is called.
+    fn route(&self) -> &'a str {
+        self.route.map_or("", |route| &route.name)
+    }
+
     fn tell(&self, span: &mut Span) {
         span.set("oncegate.outcome", self.handled.name());
-        span.set("oncegate.route", self.route.to_owned());
+        span.set("oncegate.route", self.route().to_owned());
         answered(span, self.status, |status| status.is_server_error());
         if let Some(problem) = self.problem {
             span.set("oncegate.problem", problem.name());
@@ -216,8 +228,15 @@ pub(super) fn outgoing<B>(request: &mut Request<B>, upstream: &Upstream) -> Span
 }
 
 /// Names a span after a method, if that is one of those that are known: others could be anything.
-pub(super) fn named(span: &mut Span, method: &Method) {
-    let known = match *method {
+fn named(span: &mut Span, method: &Method) {
+    let known = known(method);
+    span.name(known.unwrap_or("HTTP"));
+    span.set("http.request.method", known.unwrap_or("_OTHER"));
+}
+
+/// The name of a method, if it is one of those that are known.
+fn known(method: &Method) -> Option<&'static str> {
+    Some(match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
@@ -227,14 +246,8 @@ pub(super) fn named(span: &mut Span, method: &Method) {
         Method::OPTIONS => "OPTIONS",
         Method::TRACE => "TRACE",
         Method::PATCH => "PATCH",
-        _ => {
-            span.name("HTTP");
-            span.set("http.request.method", "_OTHER");
-            return;
-        }
-    };
-    span.name(known);
-    span.set("http.request.method", known);
+        _ => return None,
+    })
 }
 
 const fn version(version: Version) -> &'static str {
