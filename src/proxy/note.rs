@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 
 use super::reply::Reply;
-use super::{Proxy, ReplyBody, scheme};
+use super::{Proxy, ReplyBody, authority_of, scheme};
 use crate::idempotency::RecordKey;
-use crate::message::{Inbound, ProblemKind, host_and_port};
+use crate::message::{Inbound, ProblemKind};
 use crate::policy::Route;
 use crate::server::Peer;
 use crate::telemetry::trace::{Kind, Span, SpanContext, TraceId, child};
@@ -200,8 +200,9 @@ pub(super) fn asked(span: &mut Span, parts: &Parts, peer: &Peer) {
     span.set("url.scheme", scheme(peer).name());
     span.set("url.path", parts.uri.path().to_owned());
     span.set("network.protocol.version", version(parts.version));
-    if let Some(host) = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        let (host, port) = host_and_port(host, scheme(peer));
+    // One that is not valid may be anything.
+    if let Ok(authority) = authority_of(parts, peer) {
+        let (host, port) = authority.host_and_port();
         span.set("server.address", host.to_owned());
         span.set("server.port", port);
     }

@@ -204,7 +204,7 @@ impl Unread {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
         let upstream = format!("http://{}", origin.addr);
         command.args(["run", "--listen", "127.0.0.1:0", "--upstream", &upstream]);
-        command.args(["--access-log", "all"]).env_clear().kill_on_drop(true);
+        command.args(["--access-log", "all", "--admin", "off"]).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starting the binary");
         let stderr = child.stderr.take().expect("stderr is piped");

@@ -13,8 +13,8 @@ use super::span::{Finished, Kind, Span};
 use super::state;
 use crate::telemetry::Metrics;
 
-/// The longest list of what else is said of a trace that its spans hold, in bytes; a longer one only
-/// goes on in the header. Those who pass it on keep at least as much.
+/// The longest list of what else is said of a trace that its spans hold, in bytes; a longer one
+/// only goes on in the header.
 const STATE_BYTES_MAX: usize = 512;
 
 /// What begins traces. A clone is the same one; one that is off begins none.
