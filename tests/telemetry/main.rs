@@ -16,7 +16,9 @@ mod support;
 
 mod collector;
 mod context;
+mod conversations;
 mod logs;
 mod outages;
 mod sampling;
+mod secure;
 mod spans;

@@ -84,6 +84,12 @@ pub enum Value {
 impl Span {
     pub(super) fn open(scope: Scope, kind: Kind, parent: Option<SpanId>) -> Self {
         let began = scope.now();
+        // As many as it is usually given.
+        let attributes = match kind {
+            Kind::Internal => 0,
+            Kind::Client => 6,
+            Kind::Server => 14,
+        };
         let finished = Finished {
             context: scope.context,
             state: scope.state.clone(),
@@ -92,7 +98,7 @@ impl Span {
             kind,
             began,
             ended: began,
-            attributes: Vec::with_capacity(12),
+            attributes: Vec::with_capacity(attributes),
             links: Vec::new(),
             status: Status::Unset,
         };
