@@ -3,14 +3,17 @@
 mod check;
 mod explain;
 mod flags;
+mod manual;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::check::effective;
 pub use self::explain::{ExplainError, explain};
 pub use self::flags::RunArgs;
+pub use self::manual::{completions, manual, manuals};
 
 /// Makes any HTTP API idempotent: runs the first request with a key, keeps its answer, and gives
 /// that answer to every repeat without calling the API again.
@@ -44,6 +47,16 @@ pub enum Command {
     /// for and found, whose it is, what of it is compared and what is left out and why, and its
     /// Duplicate-Key. Values are not shown.
     Explain(Box<ExplainArgs>),
+    /// Print what makes a shell complete the commands and flags
+    ///
+    /// For bash, `oncegate completions bash > /etc/bash_completion.d/oncegate`; other shells have
+    /// other places.
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    ///
+    /// `oncegate man | man -l -` shows it, and `oncegate man --into /usr/share/man/man1` installs
+    /// it, with a page for each command.
+    Man(ManArgs),
 }
 
 /// What to check.
@@ -70,6 +83,21 @@ pub struct ExplainArgs {
     /// What would be run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Which shell to make completions for.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Which manual pages to make.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write this page and one for each command into a folder instead
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
 }
 
 #[cfg(test)]
