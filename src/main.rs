@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
-    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RunArgs, completions, effective, explain, manual,
-    manuals,
+    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RunArgs, completions, effective, explain,
+    manual, manuals,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -74,8 +74,7 @@ fn man(arguments: &ManArgs) -> Result<(), Failure> {
     let Some(folder) = &arguments.into else {
         return print(manual().map_err(|error| Failure::Runtime(error.to_string()))?);
     };
-    manuals(folder)
-        .map_err(|error| Failure::Runtime(format!("{}: {error}", folder.display())))
+    manuals(folder).map_err(|error| Failure::Runtime(format!("{}: {error}", folder.display())))
 }
 
 fn run(arguments: &RunArgs) -> Result<(), Failure> {
