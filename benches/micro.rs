@@ -101,6 +101,7 @@ fn record() -> Record {
         token: LeaseToken(1),
         expires_at: Timestamp::from_millis(u64::MAX),
         state: State::Completed { answer: answer(), kept_at: Timestamp::from_millis(1) },
+        origin: None,
     }
 }
 
@@ -262,7 +263,7 @@ fn recall_through_policy(bencher: Bencher<'_, '_>, taken: Taken) {
     let ((policy, head), body, engine) = (taken.prepare(), [b'x'; 512], engine());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let identity: Identity = identify_through(&policy, &head, &body).identity;
-    runtime.block_on(engine.run(identity, TERMS, || async { Attempt::Keep(answer()) }));
+    runtime.block_on(engine.run(identity, TERMS, None, || async { Attempt::Keep(answer()) }));
     bencher.bench(|| {
         let identity = identify_through(&policy, &head, &body).identity;
         engine.recall(&identity, &TERMS).unwrap()
@@ -276,7 +277,7 @@ fn recall(bencher: Bencher<'_, '_>) {
     let engine = engine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let identity: Identity = identify(&route, &head, &body).identity;
-    runtime.block_on(engine.run(identity, TERMS, || async { Attempt::Keep(answer()) }));
+    runtime.block_on(engine.run(identity, TERMS, None, || async { Attempt::Keep(answer()) }));
     bencher.bench(|| engine.recall(&identify(&route, &head, &body).identity, &TERMS).unwrap());
 }
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
-    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RunArgs, completions, effective, explain,
-    manual, manuals,
+    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RemoteError, RunArgs, completions, drain,
+    effective, explain, health, manual, manuals,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -32,11 +32,22 @@ enum Failure {
     Runtime(String),
 }
 
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Usage(mistakes) => usage(&mistakes),
+            error => Self::Runtime(error.to_string()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::Explain(arguments) => explain_one(&arguments),
+        Command::Health(arguments) => health(&arguments).map_err(Failure::from),
+        Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
         Command::Completions(arguments) => print(&completions(arguments.shell)),
         Command::Man(arguments) => man(&arguments),
     };
@@ -96,6 +107,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %listened(app.addresses()),
+        admin = %app.admin_address().map_or_else(|| "off".into(), Address::to_string),
         %upstream,
         store = store.as_str(),
         window = %humantime::format_duration(window),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::EngineLimits;
 use crate::clock::Timestamp;
 use crate::idempotency::{
-    Answer, Broken, Failure, Identity, Limit, Outcome, Provenance, RecordKey, Refusal,
+    Answer, Broken, Failure, Identity, Limit, Origin, Outcome, Provenance, RecordKey, Refusal,
 };
 
 const SHARDS: usize = 64;
@@ -32,6 +32,8 @@ type Shard = HashMap<Identity, Arc<Flight>>;
 struct Flight {
     landing: watch::Sender<Option<Landing>>,
     waiters: AtomicUsize,
+    /// What the request was that began it.
+    origin: Option<Arc<Origin>>,
 }
 
 /// What a flight ends with, for everybody who waits for it.
@@ -42,7 +44,7 @@ pub(super) enum Landing {
     /// The same, and a repeat may be executed again.
     Unprotected(Answer, Timestamp),
     /// With the answer that somebody else had kept by then.
-    Replayed(Answer, Timestamp),
+    Replayed(Answer, Timestamp, Option<Arc<Origin>>),
     /// With an answer that goes straight to the first caller.
     Streaming,
     /// The same, and the key is free again.
@@ -84,6 +86,7 @@ pub(super) struct RunningPlace(Arc<Flights>);
 #[derive(Debug)]
 pub(super) struct Waiter {
     landing: watch::Receiver<Option<Landing>>,
+    origin: Option<Arc<Origin>>,
     /// A follower takes a place among those that may wait.
     _place: Option<Place>,
 }
@@ -113,7 +116,11 @@ impl Flights {
     }
 
     /// Joins the flight of an operation, or begins it.
-    pub(super) fn join(self: &Arc<Self>, identity: &Identity) -> Result<Joined, Refusal> {
+    pub(super) fn join(
+        self: &Arc<Self>,
+        identity: &Identity,
+        origin: Option<Origin>,
+    ) -> Result<Joined, Refusal> {
         match self.shard(&identity.key).entry(*identity) {
             Entry::Occupied(flight) => self.follow(flight.get()),
             Entry::Vacant(vacant) => {
@@ -123,9 +130,10 @@ impl Flights {
                 let flight = Arc::new(Flight {
                     landing: watch::Sender::new(None),
                     waiters: AtomicUsize::new(0),
+                    origin: origin.map(Arc::new),
                 });
                 vacant.insert(Arc::clone(&flight));
-                let waiter = Waiter { landing: flight.landing.subscribe(), _place: None };
+                let waiter = flight.waiter(None);
                 let place = Some(RunningPlace(Arc::clone(self)));
                 let leader = Leader { identity: *identity, flight, place };
                 Ok(Joined::Leader(leader, waiter))
@@ -142,13 +150,20 @@ impl Flights {
             return Err(Refusal::Busy(Limit::Waiters));
         }
         let place = Place { flights: Arc::clone(self), flight: Arc::clone(flight) };
-        Ok(Joined::Follower(Waiter { landing: flight.landing.subscribe(), _place: Some(place) }))
+        Ok(Joined::Follower(flight.waiter(Some(place))))
     }
 
     fn shard(&self, key: &RecordKey) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[usize::from(key.as_bytes()[31]) % SHARDS];
         // A panic elsewhere leaves a map that is whole.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn waiter(&self, place: Option<Place>) -> Waiter {
+        let (landing, origin) = (self.landing.subscribe(), self.origin.clone());
+        Waiter { landing, origin, _place: place }
     }
 }
 
@@ -162,6 +177,11 @@ fn take(count: &AtomicUsize, max: usize) -> bool {
 }
 
 impl Leader {
+    /// What the request was that began the flight.
+    pub(super) fn origin(&self) -> Option<Arc<Origin>> {
+        self.flight.origin.clone()
+    }
+
     /// Ends the flight: the key can begin another, and everybody who waits is told.
     ///
     /// The place is to be kept for as long as anything is still done for the operation.
@@ -203,16 +223,21 @@ impl Waiter {
             // Unreachable: a leader lands before it lets the sender go.
             Err(_) => None,
         };
+        let origin = self.origin.take();
         match landing {
             Some(Landing::Answered(answer, answered_at)) => {
-                Outcome::Answered { answer, provenance, answered_at }
+                Outcome::Answered { answer, provenance, answered_at, origin }
             }
             Some(Landing::Unprotected(answer, answered_at)) => {
                 let provenance = unprotected(provenance);
-                Outcome::Answered { answer, provenance, answered_at }
+                Outcome::Answered { answer, provenance, answered_at, origin }
             }
-            Some(Landing::Replayed(answer, answered_at)) => {
-                Outcome::Answered { answer, provenance: Provenance::Replayed, answered_at }
+            Some(Landing::Replayed(answer, answered_at, origin)) => {
+                if let Some(origin) = &origin {
+                    origin.note_replay();
+                }
+                let provenance = Provenance::Replayed;
+                Outcome::Answered { answer, provenance, answered_at, origin }
             }
             Some(Landing::Streaming) => streaming(provenance, Refusal::AnswerNotKept),
             // Another try finds the key free.
@@ -264,7 +289,7 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights>, key: u8) -> (Leader, Waiter) {
-        match flights.join(&identity(key)) {
+        match flights.join(&identity(key), None) {
             Ok(Joined::Leader(leader, waiter)) => (leader, waiter),
             Ok(Joined::Follower(_)) => panic!("the key has a flight"),
             Err(refusal) => panic!("{refusal:?}"),
@@ -272,7 +297,7 @@ mod tests {
     }
 
     fn follow(flights: &Arc<Flights>, key: u8) -> Result<Waiter, Refusal> {
-        match flights.join(&identity(key))? {
+        match flights.join(&identity(key), None)? {
             Joined::Leader(..) => panic!("the key has no flight"),
             Joined::Follower(waiter) => Ok(waiter),
         }
@@ -310,7 +335,7 @@ mod tests {
     fn every_limit_is_a_refusal_and_places_are_given_back() {
         let flights = Arc::new(Flights::new(LIMITS));
         let (one, two) = (lead(&flights, 1), lead(&flights, 2));
-        assert_eq!(flights.join(&identity(3)).err(), Some(Refusal::Busy(Limit::Flights)));
+        assert_eq!(flights.join(&identity(3), None).err(), Some(Refusal::Busy(Limit::Flights)));
         let waiters = [follow(&flights, 1).unwrap(), follow(&flights, 1).unwrap()];
         let refused = |key| follow(&flights, key).err();
         assert_eq!(refused(1), Some(Refusal::Busy(Limit::WaitersPerKey)));
@@ -328,7 +353,7 @@ mod tests {
         let flights = Arc::new(Flights::new(LIMITS));
         let _leader = lead(&flights, 1);
         let fingerprint = Fingerprint::from_bytes(&[1; 32]);
-        let other = flights.join(&Identity { fingerprint, ..identity(1) });
+        let other = flights.join(&Identity { fingerprint, ..identity(1) }, None);
         assert!(matches!(other, Ok(Joined::Leader(..))));
     }
 }

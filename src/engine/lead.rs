@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -15,8 +15,8 @@ use super::unprotected::may_pass;
 use super::{Shared, holds};
 use crate::clock::Timestamp;
 use crate::idempotency::{
-    Answer, Attempt, Broken, Decision, Failure, Identity, LeaseToken, Record, RecordKey, Refusal,
-    State, Terms, decide,
+    Answer, Attempt, Broken, Decision, Failure, Identity, LeaseToken, Origin, Record, RecordKey,
+    Refusal, State, Terms, decide,
 };
 use crate::store::{Expected, StoreError, Swap};
 use crate::telemetry::{StoreOperation, UnknownCause};
@@ -49,7 +49,7 @@ impl Shared {
         W: FnOnce() -> F + Send + 'static,
         F: Future<Output = Attempt> + Send + 'static,
     {
-        match self.claim(&identity, &terms).await {
+        match self.claim(&identity, &terms, leader.origin()).await {
             Ok(Claim::Won(lease)) => self.execute(leader, lease, &terms, work).await,
             Ok(Claim::Lost(landing)) => drop(leader.land(landing)),
             Err(Unclaimed::Unasked(error)) if may_pass(&error, &terms) => {
@@ -66,6 +66,7 @@ impl Shared {
         self: &Arc<Self>,
         identity: &Identity,
         terms: &Terms,
+        origin: Option<Arc<Origin>>,
     ) -> Result<Claim, Unclaimed> {
         let started = self.clock.now();
         let mut found = Found { record: None, asked_at: started };
@@ -75,7 +76,8 @@ impl Shared {
                 Decision::Claim => Expected::Absent,
                 Decision::TakeOver(token) => Expected::HeldBy(token),
                 Decision::Replay { answer, kept_at } => {
-                    return Ok(Claim::Lost(Landing::Replayed(answer, kept_at)));
+                    let origin = found.record.and_then(|record| record.origin);
+                    return Ok(Claim::Lost(Landing::Replayed(answer, kept_at, origin)));
                 }
                 Decision::Refuse(refusal) => return Ok(Claim::Lost(Landing::Refused(refusal))),
                 Decision::Await => {
@@ -96,6 +98,7 @@ impl Shared {
                 token,
                 expires_at: started.after(terms.window),
                 state: State::InFlight { lease_until: self.lease_until(now) },
+                origin: origin.clone(),
             };
             match self.swap(&identity.key, expected, Some(record.clone())).await {
                 Ok(Swap::Done) => {
@@ -223,7 +226,9 @@ impl Shared {
         expected: Expected,
         next: Option<Record>,
     ) -> Result<Swap, StoreError> {
+        let started = Instant::now();
         let swapped = self.store.swap(key, expected, next).await;
+        self.metrics.store_durations.observe(StoreOperation::Swap, started.elapsed());
         if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
             self.metrics.store_errors.increment(StoreOperation::Swap);
         }

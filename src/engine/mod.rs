@@ -20,8 +20,8 @@ use self::lease::LATE_WRITES_MAX;
 use self::renewal::Renewal;
 use crate::clock::Clock;
 use crate::idempotency::{
-    Attempt, Decision, Fingerprint, Identity, OnMismatch, OnUnknown, Outcome, Provenance, Refusal,
-    Terms, TokenSource, decide,
+    Attempt, Decision, Fingerprint, Identity, OnMismatch, OnUnknown, Origin, Outcome, Provenance,
+    Refusal, Terms, TokenSource, decide,
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -81,8 +81,11 @@ impl Engine {
         let now = self.0.clock.now();
         match decide(Some(&record), &identity.fingerprint, terms, now) {
             Decision::Replay { answer, kept_at: answered_at } => {
-                let provenance = Provenance::Replayed;
-                Some(Outcome::Answered { answer, provenance, answered_at })
+                let (provenance, origin) = (Provenance::Replayed, record.origin);
+                if let Some(origin) = &origin {
+                    origin.note_replay();
+                }
+                Some(Outcome::Answered { answer, provenance, answered_at, origin })
             }
             Decision::Refuse(refusal) => Some(Outcome::Refused(refusal)),
             Decision::Claim | Decision::TakeOver(_) | Decision::Await => None,
@@ -92,18 +95,24 @@ impl Engine {
     /// Runs the work unless it runs or has run already, and returns its outcome.
     ///
     /// Whoever calls first waits until the work has ended, or its timeout has passed; a repeat
-    /// waits for `terms.wait` at most.
+    /// waits for `terms.wait` at most. The record tells of the first one's `origin`.
     ///
     /// # Cancel safety
     ///
     /// The work is done in a task of its own: dropping the future neither stops it nor loses its
     /// outcome.
-    pub async fn run<W, F>(&self, identity: Identity, terms: Terms, work: W) -> Outcome
+    pub async fn run<W, F>(
+        &self,
+        identity: Identity,
+        terms: Terms,
+        origin: Option<Origin>,
+        work: W,
+    ) -> Outcome
     where
         W: FnOnce() -> F + Send + 'static,
         F: Future<Output = Attempt> + Send + 'static,
     {
-        match self.0.flights.join(&flown(identity, &terms)) {
+        match self.0.flights.join(&flown(identity, &terms), origin) {
             Ok(Joined::Leader(leader, waiter)) => {
                 let shared = Arc::clone(&self.0);
                 self.0.tasks.spawn(shared.lead(leader, identity, terms, work));

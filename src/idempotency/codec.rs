@@ -1,14 +1,20 @@
 //! A record as one compact piece of memory, and back.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes};
 
 use super::answer::Answer;
 use super::fingerprint::Fingerprint;
+use super::origin::Origin;
 use super::record::{LeaseToken, Record, State};
 use crate::clock::Timestamp;
 
 /// The version of the format below.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// The version before, which has no origin; it is still read.
+const WITHOUT_ORIGIN: u8 = 2;
 
 const IN_FLIGHT: u8 = 0;
 const COMPLETED: u8 = 1;
@@ -16,14 +22,16 @@ const UNREPLAYABLE: u8 = 2;
 const INDETERMINATE: u8 = 3;
 
 /// version (1) · state (1) · fingerprint (32) · token (8) · expiry (8), then the end of the
-/// lease (8), or the time of keeping (8) and the answer.
+/// lease (8), or the time of keeping (8); the length of the origin (2) and the origin; the answer.
 const COMMON: usize = 1 + 1 + Fingerprint::LENGTH + 8 + 8;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CodecError {
     /// They were written by another version.
-    #[error("the record has version {0}, and only version {VERSION} is known")]
+    #[error(
+        "the record has version {0}, and only versions {WITHOUT_ORIGIN} and {VERSION} are known"
+    )]
     UnknownVersion(u8),
     /// They are too short, too long, or say what no record says.
     #[error("the record is malformed")]
@@ -32,11 +40,21 @@ pub enum CodecError {
 
 /// Writes a record.
 pub fn encode(record: &Record) -> Bytes {
+    encode_with(record, record.origin.as_deref())
+}
+
+/// Writes a record whose origin is kept beside it.
+pub fn encode_without_origin(record: &Record) -> Bytes {
+    encode_with(record, None)
+}
+
+fn encode_with(record: &Record, origin: Option<&Origin>) -> Bytes {
     let answer = match &record.state {
         State::Completed { answer, .. } => answer.encoded(),
         State::InFlight { .. } | State::Unreplayable | State::Indeterminate => &[],
     };
-    let mut encoded = Vec::with_capacity(COMMON + 8 + answer.len());
+    let origin_length = origin.map_or(0, Origin::encoded_length);
+    let mut encoded = Vec::with_capacity(COMMON + 8 + 2 + origin_length + answer.len());
     let state = match record.state {
         State::InFlight { .. } => IN_FLIGHT,
         State::Completed { .. } => COMPLETED,
@@ -54,28 +72,59 @@ pub fn encode(record: &Record) -> Bytes {
         }
         State::Unreplayable | State::Indeterminate => {}
     }
+    // An origin is cut to less than a kilobyte.
+    encoded.put_u16(u16::try_from(origin_length).unwrap_or(u16::MAX));
+    if let Some(origin) = origin {
+        origin.encode(&mut encoded);
+    }
     encoded.put_slice(answer);
     encoded.into()
 }
 
 /// Reads a record; its answer shares the memory of `encoded`.
 pub fn decode(encoded: &Bytes) -> Result<Record, CodecError> {
+    let (mut record, origin) = split(encoded)?;
+    if !origin.is_empty() {
+        record.origin = Some(Arc::new(Origin::decode(origin)?));
+    }
+    Ok(record)
+}
+
+/// Reads a record whose origin is kept beside it. Nothing is allocated.
+pub fn decode_from(encoded: &Bytes, origin: Option<Arc<Origin>>) -> Result<Record, CodecError> {
+    split(encoded).map(|(record, _)| Record { origin, ..record })
+}
+
+/// Reads a record, and finds its origin.
+fn split(encoded: &Bytes) -> Result<(Record, &[u8]), CodecError> {
     let mut rest = encoded.as_ref();
     let [version] = *take(&mut rest)?;
-    if version != VERSION {
+    if !matches!(version, WITHOUT_ORIGIN | VERSION) {
         return Err(CodecError::UnknownVersion(version));
     }
     let [state] = *take(&mut rest)?;
     let fingerprint = Fingerprint::from_bytes(take(&mut rest)?);
     let token = LeaseToken(u64::from_be_bytes(*take(&mut rest)?));
     let expires_at = take_time(&mut rest)?;
+    let time = match state {
+        IN_FLIGHT | COMPLETED => take_time(&mut rest)?,
+        _ => expires_at,
+    };
+    let origin = match version {
+        VERSION => {
+            let length = usize::from(u16::from_be_bytes(*take(&mut rest)?));
+            let (origin, left) = rest.split_at_checked(length).ok_or(CodecError::Malformed)?;
+            rest = left;
+            origin
+        }
+        _ => &[],
+    };
     let state = match state {
-        IN_FLIGHT => State::InFlight { lease_until: take_time(&mut rest)? },
+        IN_FLIGHT => State::InFlight { lease_until: time },
         COMPLETED => {
-            let kept_at = take_time(&mut rest)?;
             let answer = encoded.slice(encoded.len() - std::mem::take(&mut rest).len()..);
             let answer = Answer::decode(answer).map_err(|_| CodecError::Malformed)?;
-            State::Completed { answer, kept_at }
+            State::Completed { answer, kept_at: time }
         }
         UNREPLAYABLE => State::Unreplayable,
         INDETERMINATE => State::Indeterminate,
@@ -84,13 +133,20 @@ pub fn decode(encoded: &Bytes) -> Result<Record, CodecError> {
     if !rest.is_empty() {
         return Err(CodecError::Malformed);
     }
-    Ok(Record { fingerprint, token, expires_at, state })
+    Ok((Record { fingerprint, token, expires_at, state, origin: None }, origin))
 }
 
 /// When the record in `encoded` expires, without reading the rest of it.
 pub fn expiry(encoded: &[u8]) -> Option<Timestamp> {
     let at = COMMON - 8;
     let bytes = encoded.get(at..)?.first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*bytes)))
+}
+
+/// When an encoded record's answer was kept, without reading the rest; nothing if it has none.
+pub fn kept_at(encoded: &[u8]) -> Option<Timestamp> {
+    let has_answer = encoded.get(1) == Some(&COMPLETED);
+    let bytes = encoded.get(COMMON..).filter(|_| has_answer)?.first_chunk::<8>()?;
     Some(Timestamp::from_millis(u64::from_be_bytes(*bytes)))
 }
 
@@ -114,7 +170,9 @@ mod tests {
         let fingerprint = FingerprintBuilder::new(&secret, Some("a"), None)
             .finish(secret.hash(Purpose::Content, b"body"));
         let expires_at = Timestamp::from_millis(0x0102_0304_0506_0708);
-        Record { fingerprint, token: LeaseToken(0x1122_3344_5566_7788), expires_at, state }
+        let origin = Origin::new("payments", "POST", "/v1/charges", Timestamp::from_millis(3));
+        let (token, origin) = (LeaseToken(0x1122_3344_5566_7788), Some(Arc::new(origin)));
+        Record { fingerprint, token, expires_at, state, origin }
     }
 
     fn states() -> [State; 4] {
@@ -137,7 +195,28 @@ mod tests {
             let record = record(state);
             let encoded = encode(&record);
             assert_eq!(expiry(&encoded), Some(record.expires_at));
-            assert_eq!(decode(&encoded), Ok(record));
+            assert_eq!(decode(&encoded), Ok(record.clone()));
+            let apart = encode_without_origin(&record);
+            assert!(apart.len() < encoded.len());
+            assert_eq!(expiry(&apart), Some(record.expires_at));
+            assert_eq!(decode_from(&apart, record.origin.clone()), Ok(record.clone()));
+            assert_eq!(decode(&apart), Ok(Record { origin: None, ..record }));
+        }
+    }
+
+    #[test]
+    fn the_version_without_an_origin_is_read() {
+        for state in states() {
+            let record = Record { origin: None, ..record(state) };
+            let mut encoded = encode(&record).to_vec();
+            encoded[0] = WITHOUT_ORIGIN;
+            let length_at = match record.state {
+                State::InFlight { .. } | State::Completed { .. } => COMMON + 8,
+                State::Unreplayable | State::Indeterminate => COMMON,
+            };
+            encoded.drain(length_at..length_at + 2);
+            assert_eq!(expiry(&encoded), Some(record.expires_at));
+            assert_eq!(decode(&encoded.into()), Ok(record));
         }
     }
 

@@ -134,7 +134,8 @@ mod tests {
     }
 
     fn record(state: State, expires_at: Timestamp) -> Record {
-        Record { fingerprint: Fingerprint::COVERED, token: LeaseToken(7), expires_at, state }
+        let (fingerprint, token) = (Fingerprint::COVERED, LeaseToken(7));
+        Record { fingerprint, token, expires_at, state, origin: None }
     }
 
     fn answer() -> Answer {

@@ -6,16 +6,18 @@ mod codec;
 mod decide;
 mod fingerprint;
 mod key;
+mod origin;
 mod outcome;
 mod record;
 
 pub use answer::{Answer, AnswerBuilder, Line};
-pub use codec::{CodecError, decode, encode, expiry};
+pub use codec::{CodecError, decode, decode_from, encode, encode_without_origin, expiry, kept_at};
 pub use decide::{Decision, OnMismatch, OnStoreError, OnUnknown, Terms, decide};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, Part};
 pub use key::{
     Caller, IdempotencyKey, KeyError, Purpose, RecordKey, RecordKeyBuilder, Scope, Secret,
 };
+pub use origin::{Origin, TraceContext};
 pub use outcome::{Attempt, Broken, Failure, Limit, Outcome, Provenance, Refusal, Unreachable};
 pub use record::{LeaseToken, Record, State, TokenSource};
 

@@ -1,9 +1,11 @@
 //! How the work on an operation ends, and what its callers are told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Answer;
 use super::fingerprint::Part;
+use super::origin::Origin;
 use crate::clock::Timestamp;
 
 /// What the work reports when it ends.
@@ -40,6 +42,8 @@ pub enum Outcome {
         provenance: Provenance,
         /// When it was complete.
         answered_at: Timestamp,
+        /// What the request was that it was given to first, if that is known.
+        origin: Option<Arc<Origin>>,
     },
     /// An answer that goes straight to the first caller, whose request was executed like that.
     Streaming(Provenance),

@@ -1,9 +1,11 @@
 //! Records: what is known of one operation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::answer::Answer;
 use super::fingerprint::Fingerprint;
+use super::origin::Origin;
 use crate::clock::Timestamp;
 
 /// What is known of one operation.
@@ -17,6 +19,8 @@ pub struct Record {
     pub expires_at: Timestamp,
     /// How far the operation is.
     pub state: State,
+    /// What the first request was, if that is known.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// How far an operation is.

@@ -127,6 +127,7 @@ impl Proxy {
             return self.forward(would_be(&refused, identity.key), head, bytes.into()).await;
         };
         let (stream, streamed) = oneshot::channel();
+        let origin = self.origin(route, &head);
         let begun = Arc::new(AtomicBool::new(false));
         // The body takes its room whoever sends it: the exchange, or this one.
         let room = Arc::new(reservation);
@@ -144,7 +145,7 @@ impl Proxy {
             },
         });
         let work = move || exchange.attempt();
-        let found = self.engine.run(noted, terms, work).await;
+        let found = self.engine.run(noted, terms, Some(origin), work).await;
         if !begun.load(Ordering::Acquire) {
             return self.forward(would_be(&found, identity.key), head, bytes.into()).await;
         }

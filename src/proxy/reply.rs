@@ -128,7 +128,7 @@ impl Proxy {
         streamed: Option<Response<ReplyBody>>,
     ) -> Reply {
         let problem = match outcome {
-            Outcome::Answered { answer, provenance, answered_at } => {
+            Outcome::Answered { answer, provenance, answered_at, .. } => {
                 let age = self.clock.now().since(answered_at).as_secs();
                 let handled = match provenance {
                     Provenance::Executed | Provenance::Unprotected => Handled::Executed,

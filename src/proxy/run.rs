@@ -9,7 +9,7 @@ use super::attempt::{Answering, Exchange, Goal};
 use super::guard::malformed;
 use super::reply::{About, Reply};
 use super::{Head, Proxy, grpc, outbound};
-use crate::idempotency::{Identity, Limit, Outcome, Refusal};
+use crate::idempotency::{Identity, Limit, Origin, Outcome, Refusal};
 use crate::message::{Body, Partly, Problem, Read, Reservation, Style, beginning};
 use crate::policy::{Chosen, Route};
 
@@ -34,7 +34,7 @@ impl Proxy {
             let refusal = Refusal::Busy(Limit::FlightsPerConnection);
             return self.reply(about, Outcome::Refused(refusal), None);
         };
-        let style = head.style();
+        let (style, origin) = (head.style(), self.origin(route, &head));
         let (mut request, goal, reservation) = self.request(route, head, sending);
         if let Some(name) = &route.forward_key
             && let Ok(key) = identity.key.forwarded(&route.secret).parse()
@@ -57,7 +57,7 @@ impl Proxy {
             },
         });
         let work = move || exchange.attempt();
-        let outcome = self.engine.run(identity, route.terms, work).await;
+        let outcome = self.engine.run(identity, route.terms, Some(origin), work).await;
         let streamed = match outcome {
             Outcome::Streaming(_) => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
@@ -88,6 +88,12 @@ impl Proxy {
             return Ok(self.reply(about, outcome, None));
         }
         Ok(self.run(route, head, Sending::Stream(partly), (identified.identity, about)).await)
+    }
+
+    /// What a record tells of the request that it comes from.
+    pub(super) fn origin(&self, route: &Route, head: &Head<'_>) -> Origin {
+        let (method, path) = (head.parts.method.as_str(), head.parts.uri.path());
+        Origin::new(&route.name, method, path, self.clock.now())
     }
 
     /// What goes to the upstream, what for, and the memory that it takes.

@@ -76,7 +76,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::idempotency::{AnswerBuilder, Fingerprint, LeaseToken, State};
+    use crate::idempotency::{AnswerBuilder, Fingerprint, LeaseToken, Origin, State};
 
     const KEY: RecordKey = RecordKey::from_bytes([7; 32]);
 
@@ -86,7 +86,9 @@ mod tests {
         let answer = answer.finish(b"ok");
         let (expires_at, kept_at) = (Timestamp::from_millis(9), Timestamp::from_millis(5));
         let state = State::Completed { answer, kept_at };
-        Record { fingerprint: Fingerprint::COVERED, token: LeaseToken(3), expires_at, state }
+        let (fingerprint, token) = (Fingerprint::COVERED, LeaseToken(3));
+        let origin = Origin::new("payments", "POST", "/v1/charges", Timestamp::from_millis(4));
+        Record { fingerprint, token, expires_at, state, origin: Some(origin.into()) }
     }
 
     #[test]

@@ -15,21 +15,50 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 
 use crate::clock::{Clock, Timestamp};
-use crate::idempotency::{Record, RecordKey, decode, expiry};
+use crate::idempotency::{
+    LeaseToken, Origin, Record, RecordKey, decode_from, encode_without_origin, expiry, kept_at,
+};
 use crate::telemetry::Metrics;
 
-/// What a kept record takes besides its answer, in bytes: its key, its own fields, and what the
-/// cache keeps of it.
-pub const RECORD_BYTES: u64 = 450;
+/// What a kept record takes besides its answer, in bytes: its key, its own fields, its origin, and
+/// what the cache keeps of it.
+pub const RECORD_BYTES: u64 = 600;
 
-/// What a kept record takes of the store's room.
-pub(in crate::store) fn weigh(encoded: &Bytes) -> u64 {
-    encoded.len() as u64 + RECORD_BYTES
+/// What of a record's origin is in that.
+const TEXT_BYTES: usize = 64;
+
+/// A record as it stands in the cache. Its origin is beside it, so that whoever reads the record
+/// shares it and allocates nothing.
+#[derive(Clone)]
+pub(in crate::store) struct Entry {
+    encoded: Bytes,
+    origin: Option<Arc<Origin>>,
 }
 
-/// Encoded records, each until its window ends.
+impl Entry {
+    pub(in crate::store) fn of(record: &Record) -> Self {
+        Self { encoded: encode_without_origin(record), origin: record.origin.clone() }
+    }
+
+    /// What it takes of the store's room.
+    pub(in crate::store) fn weigh(&self) -> u64 {
+        let text = self.origin.as_ref().map_or(0, |origin| origin.text_bytes());
+        (self.encoded.len() + text.saturating_sub(TEXT_BYTES)) as u64 + RECORD_BYTES
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        expiry(&self.encoded)
+    }
+
+    /// The cache holds only what this process has encoded, so that a record is always read.
+    fn read(self) -> Option<Record> {
+        decode_from(&self.encoded, self.origin).ok()
+    }
+}
+
+/// Records, each until its window ends.
 pub(in crate::store) struct Kept {
-    cache: Cache<RecordKey, Bytes, KeyHashes>,
+    cache: Cache<RecordKey, Entry, KeyHashes>,
     /// What all of them weigh. The cache's own sum is right only after its maintenance.
     bytes: Arc<AtomicU64>,
 }
@@ -68,9 +97,9 @@ impl Hasher for KeyHash {
 /// Lets a record live until its window ends, which began before the record was kept.
 struct UntilExpiry(Clock);
 
-impl Expiry<RecordKey, Bytes> for UntilExpiry {
-    fn expire_after_create(&self, _: &RecordKey, record: &Bytes, _: Instant) -> Option<Duration> {
-        let expires_at = expiry(record).unwrap_or(Timestamp::from_millis(0));
+impl Expiry<RecordKey, Entry> for UntilExpiry {
+    fn expire_after_create(&self, _: &RecordKey, entry: &Entry, _: Instant) -> Option<Duration> {
+        let expires_at = entry.expires_at().unwrap_or(Timestamp::from_millis(0));
         // One millisecond more, since a record still counts at its last moment.
         Some(expires_at.since(self.0.now()) + Duration::from_millis(1))
     }
@@ -87,15 +116,16 @@ impl Kept {
         let removed = Arc::clone(&bytes);
         let cache = Cache::builder()
             .max_capacity(capacity)
-            .weigher(|_, record| u32::try_from(weigh(record)).unwrap_or(u32::MAX))
+            .weigher(|_, entry: &Entry| u32::try_from(entry.weigh()).unwrap_or(u32::MAX))
             // The default policy would drop the newest records, and keep the oldest.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(UntilExpiry(clock.clone()))
-            .eviction_listener(move |_, record, cause| {
-                removed.fetch_sub(weigh(&record), Ordering::Relaxed);
-                let counts = expiry(&record).is_some_and(|expires_at| expires_at >= clock.now());
+            .eviction_listener(move |_, entry: Entry, cause| {
+                removed.fetch_sub(entry.weigh(), Ordering::Relaxed);
+                let now = clock.now();
+                let counts = entry.expires_at().is_some_and(|expires_at| expires_at >= now);
                 if cause == RemovalCause::Size && behind == Behind::Nothing && counts {
-                    metrics.evicted_before_expiry.increment();
+                    metrics.evictions.dropped(kept_at(&entry.encoded).unwrap_or(now), now);
                 }
             })
             .build_with_hasher(KeyHashes::default());
@@ -107,34 +137,40 @@ impl Kept {
     /// It may have expired since the cache looked at its clock.
     pub(in crate::store) fn peek(&self, key: &RecordKey) -> Option<Record> {
         match self.poll(key) {
-            Poll::Ready(encoded) => decode(&encoded?).ok(),
+            Poll::Ready(entry) => entry?.read(),
             Poll::Pending => None,
         }
     }
 
     pub(in crate::store) async fn get(&self, key: &RecordKey, now: Timestamp) -> Option<Record> {
-        self.cache.get(key).await.and_then(|encoded| read(&encoded, now))
+        let record = self.cache.get(key).await.and_then(Entry::read);
+        record.filter(|record| !record.is_expired(now))
     }
 
     /// Whether there may be a record that counts.
     pub(in crate::store) fn may_contain(&self, key: &RecordKey, now: Timestamp) -> bool {
         match self.poll(key) {
-            Poll::Ready(encoded) => encoded.is_some_and(|encoded| {
-                expiry(&encoded).is_some_and(|expires_at| expires_at >= now)
+            Poll::Ready(entry) => entry.is_some_and(|entry| {
+                entry.expires_at().is_some_and(|expires_at| expires_at >= now)
             }),
             Poll::Pending => true,
         }
     }
 
     /// Looks once; the cache waits only for its maintenance, after it has found the record.
-    fn poll(&self, key: &RecordKey) -> Poll<Option<Bytes>> {
+    fn poll(&self, key: &RecordKey) -> Poll<Option<Entry>> {
         let mut context = Context::from_waker(Waker::noop());
         pin!(self.cache.get(key)).poll(&mut context)
     }
 
-    pub(in crate::store) async fn insert(&self, key: &RecordKey, encoded: Bytes) {
-        self.bytes.fetch_add(weigh(&encoded), Ordering::Relaxed);
-        self.cache.insert(*key, encoded).await;
+    pub(in crate::store) async fn insert(&self, key: &RecordKey, entry: Entry) {
+        self.bytes.fetch_add(entry.weigh(), Ordering::Relaxed);
+        self.cache.insert(*key, entry).await;
+    }
+
+    /// Whether the record that this token has written is at hand.
+    pub(in crate::store) fn has(&self, key: &RecordKey, token: LeaseToken) -> bool {
+        self.peek(key).is_some_and(|record| record.token == token)
     }
 
     pub(in crate::store) async fn remove(&self, key: &RecordKey) {
@@ -162,9 +198,4 @@ impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").field("records", &self.len()).finish_non_exhaustive()
     }
-}
-
-/// The cache holds only what this process has encoded, so that a record is always read.
-fn read(encoded: &Bytes, now: Timestamp) -> Option<Record> {
-    decode(encoded).ok().filter(|record| !record.is_expired(now))
 }

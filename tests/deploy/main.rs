@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and its helpers are public only to its own modules"
 )]
 
+mod instance;
 mod tools;
 
 mod image;

@@ -4,50 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::instance::Instance;
 use crate::tools::{Folder, documents, read, repository, run, system};
-
-const METRICS: [&str; 40] = [
-    "oncegate_requests_total",
-    "oncegate_refusals_total",
-    "oncegate_request_duration_seconds",
-    "oncegate_upstream_duration_seconds",
-    "oncegate_store_duration_seconds",
-    "oncegate_in_flight",
-    "oncegate_waiters",
-    "oncegate_records",
-    "oncegate_store_bytes",
-    "oncegate_store_max_bytes",
-    "oncegate_effective_window_seconds",
-    "oncegate_evicted_before_expiry_total",
-    "oncegate_unknown_outcomes_total",
-    "oncegate_late_answers_total",
-    "oncegate_unprotected_total",
-    "oncegate_store_errors_total",
-    "oncegate_store_up",
-    "oncegate_ready",
-    "oncegate_draining",
-    "oncegate_store_resets_total",
-    "oncegate_corrupt_records_total",
-    "oncegate_clock_jumps_total",
-    "oncegate_reloads_total",
-    "oncegate_last_reload_success_timestamp_seconds",
-    "oncegate_connections",
-    "oncegate_connections_refused_total",
-    "oncegate_connections_failed_total",
-    "oncegate_accept_errors_total",
-    "oncegate_resent_unsent_total",
-    "oncegate_access_log_dropped_total",
-    "oncegate_records_decided_total",
-    "oncegate_build_info",
-    "process_cpu_seconds_total",
-    "process_resident_memory_bytes",
-    "process_virtual_memory_bytes",
-    "process_open_fds",
-    "process_max_fds",
-    "process_start_time_seconds",
-    "process_threads",
-    "up",
-];
 
 /// An alert rule.
 struct Alert {
@@ -169,13 +127,38 @@ fn panels_do_not_overlap_and_say_what_they_show() {
 
 #[test]
 fn only_metrics_that_are_exposed_are_asked_for() {
-    let mut asked = BTreeSet::new();
-    for expression in panels().into_iter().chain(alerts().into_iter().map(|alert| alert.expression))
-    {
-        asked.append(&mut metrics(&expression));
-    }
-    let exposed = METRICS.map(ToOwned::to_owned).into();
+    let rules = alerts().into_iter().map(|alert| alert.expression);
+    let expressions: Vec<_> = panels().into_iter().chain(rules).collect();
+    let asked: BTreeSet<_> = expressions.iter().flat_map(|text| metrics(text)).collect();
+    let instance = Instance::start();
+    let text = instance.get("/metrics");
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut exposed: BTreeSet<_> =
+        types.filter_map(|line| line.split_once(' ')).map(|(name, _)| name.to_owned()).collect();
+    // What Prometheus says of a target itself.
+    exposed.insert("up".to_owned());
     let unknown: Vec<_> = asked.difference(&exposed).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert!(asked.len() > 30, "{asked:?}");
+    for expression in &expressions {
+        for (label, value) in labels(expression) {
+            let is_there = text.contains(&format!("{label}=\"{value}\""));
+            assert!(is_there, "{label}={value} is never exposed: {expression}");
+        }
+    }
+}
+
+/// The values that an expression asks for, by their labels.
+fn labels(expression: &str) -> Vec<(&str, &str)> {
+    let parts: Vec<_> = expression.split('"').collect();
+    let asked = parts.chunks_exact(2).filter(|pair| !pair[1].contains(['*', '+']));
+    let asked = asked.map(|pair| {
+        let name = pair[0].trim_end_matches(['=', '~', '!']);
+        (name.rsplit([',', '{', ' ']).next().unwrap(), pair[1])
+    });
+    let own = |name: &str| !["alertname", "alertstate"].contains(&name);
+    asked
+        .filter(|(name, _)| own(name))
+        .flat_map(|(name, values)| values.split('|').map(move |value| (name, value)))
+        .collect()
 }

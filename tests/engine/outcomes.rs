@@ -9,7 +9,7 @@ use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
     Answer, AnswerBuilder, Attempt, Broken, Failure, Fingerprint, Identity, OnMismatch,
-    OnStoreError, OnUnknown, Outcome, Provenance, RecordKey, Refusal, Terms, Unreachable,
+    OnStoreError, OnUnknown, Origin, Outcome, Provenance, RecordKey, Refusal, Terms, Unreachable,
 };
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
@@ -49,12 +49,34 @@ fn answer(body: &[u8]) -> Answer {
     AnswerBuilder::new(201).finish(body)
 }
 
+fn origin(path: &str) -> Option<Origin> {
+    Some(Origin::new("payments", "POST", path, Timestamp::from_millis(7)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_tells_of_its_first_request_and_counts_its_replays() {
+    let engine = engine(1 << 20);
+    let work = || async { Attempt::Keep(answer(b"ok")) };
+    let first = engine.run(IDENTITY, TERMS, origin("/first"), work).await;
+    for repeats in 1..=3 {
+        // One by the short way, and one that goes to the store.
+        let recalled = engine.recall(&IDENTITY, &TERMS).unwrap();
+        let again = engine.run(IDENTITY, TERMS, origin("/again"), work).await;
+        for outcome in [&first, &recalled, &again] {
+            let Outcome::Answered { origin: Some(origin), .. } = outcome else { panic!() };
+            assert_eq!((origin.path(), origin.method()), ("/first", "POST"));
+            assert_eq!(origin.begun_at(), Timestamp::from_millis(7));
+            assert_eq!(origin.replays(), repeats * 2);
+        }
+    }
+}
+
 /// What a repeat gets whose work would be noticed.
 async fn repeat(engine: &Engine) -> Outcome {
     if let Some(outcome) = engine.recall(&IDENTITY, &TERMS) {
         return outcome;
     }
-    engine.run(IDENTITY, TERMS, || async { Attempt::Keep(answer(b"executed again")) }).await
+    engine.run(IDENTITY, TERMS, None, || async { Attempt::Keep(answer(b"executed again")) }).await
 }
 
 #[track_caller]
@@ -85,8 +107,10 @@ async fn work_that_panics_is_an_unknown_outcome() {
             panic!("on purpose");
         };
         let (first, second) = tokio::join!(
-            engine.run(IDENTITY, TERMS, work),
-            engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+            engine.run(IDENTITY, TERMS, None, work),
+            engine.run(IDENTITY, TERMS, None, || async {
+                panic!("a follower's work is never begun")
+            }),
         );
         for outcome in [first, second] {
             let abandoned = Outcome::Failed(Failure::Broken(Broken::Abandoned));
@@ -94,7 +118,8 @@ async fn work_that_panics_is_an_unknown_outcome() {
         }
         assert_unknown(&repeat(&engine).await);
         let other = Identity { key: RecordKey::from_bytes([2; 32]), ..IDENTITY };
-        let outcome = engine.run(other, TERMS, || async { Attempt::Keep(answer(b"ok")) }).await;
+        let outcome =
+            engine.run(other, TERMS, None, || async { Attempt::Keep(answer(b"ok")) }).await;
         assert_answer(&outcome, b"ok", Provenance::Executed);
         engine.drained().await;
         assert_eq!(engine.load().flights, 0);
@@ -106,7 +131,7 @@ async fn work_that_panics_is_an_unknown_outcome() {
 async fn work_that_panics_at_once_is_an_unknown_outcome() {
     let engine = engine(1 << 20);
     let work = || -> std::future::Ready<Attempt> { panic!("on purpose") };
-    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, work).await;
     assert!(matches!(outcome, Outcome::Failed(Failure::Broken(Broken::Abandoned))), "{outcome:?}");
     assert_unknown(&repeat(&engine).await);
 }
@@ -120,7 +145,8 @@ async fn a_caller_that_leaves_takes_nothing_with_it() {
         gate.await.unwrap();
         Attempt::Keep(answer(b"ok"))
     };
-    let left = tokio::time::timeout(Duration::from_secs(1), engine.run(IDENTITY, TERMS, work));
+    let left =
+        tokio::time::timeout(Duration::from_secs(1), engine.run(IDENTITY, TERMS, None, work));
     assert!(left.await.is_err());
     open.send(()).unwrap();
     engine.drained().await;
@@ -135,7 +161,7 @@ async fn a_late_answer_heals() {
         tokio::time::sleep(TERMS.timeout + Duration::from_secs(1)).await;
         Attempt::Keep(answer(b"late"))
     };
-    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, work).await;
     assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
     assert_unknown(&repeat(&engine).await);
     engine.drained().await;
@@ -146,7 +172,7 @@ async fn a_late_answer_heals() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_leaves_the_outcome_unknown() {
     let engine = engine(1 << 20);
-    let outcome = engine.run(IDENTITY, TERMS, pending).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, pending).await;
     assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
     engine.drained().await;
     assert_unknown(&repeat(&engine).await);
@@ -160,7 +186,7 @@ async fn a_window_ends_when_it_should_however_long_the_work_took() {
         tokio::time::sleep(Duration::from_secs(100)).await;
         Attempt::Keep(answer(b"first"))
     };
-    engine.run(IDENTITY, TERMS, work).await;
+    engine.run(IDENTITY, TERMS, None, work).await;
     tokio::time::advance(Duration::from_secs(3500)).await;
     assert_answer(&repeat(&engine).await, b"first", Provenance::Replayed);
     tokio::time::advance(Duration::from_millis(1)).await;
@@ -182,7 +208,7 @@ async fn what_was_not_executed_may_be_executed() {
             executions.fetch_add(1, Ordering::Relaxed);
             attempt
         };
-        engine.run(IDENTITY, TERMS, work).await;
+        engine.run(IDENTITY, TERMS, None, work).await;
     }
     assert_eq!(executions.load(Ordering::Relaxed), 3);
     assert_answer(&repeat(&engine).await, b"ok", Provenance::Replayed);
@@ -192,7 +218,7 @@ async fn what_was_not_executed_may_be_executed() {
 async fn an_answer_that_says_that_it_does_not_know_holds_the_key() {
     let engine = engine(1 << 20);
     let work = || async { Attempt::Hold(answer(b"bad gateway")) };
-    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, work).await;
     assert_answer(&outcome, b"bad gateway", Provenance::Executed);
     assert_unknown(&repeat(&engine).await);
 }
@@ -203,7 +229,7 @@ async fn an_answer_that_says_that_it_does_not_know_holds_the_key() {
 async fn an_answer_larger_than_the_store_is_not_kept() {
     let engine = engine(1000);
     let work = || async { Attempt::Keep(answer(&[b'x'; 1000])) };
-    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, work).await;
     assert_answer(&outcome, &[b'x'; 1000], Provenance::Executed);
     let outcome = repeat(&engine).await;
     assert!(matches!(outcome, Outcome::Refused(Refusal::AnswerNotKept)), "{outcome:?}");
@@ -213,8 +239,8 @@ async fn an_answer_larger_than_the_store_is_not_kept() {
 async fn a_stream_goes_to_the_first_caller_only() {
     let engine = engine(1 << 20);
     let (first, second) = tokio::join!(
-        engine.run(IDENTITY, TERMS, || async { Attempt::Streaming }),
-        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+        engine.run(IDENTITY, TERMS, None, || async { Attempt::Streaming }),
+        engine.run(IDENTITY, TERMS, None, || async { panic!("a follower's work is never begun") }),
     );
     assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     for outcome in [second, repeat(&engine).await] {
@@ -229,7 +255,7 @@ async fn repeat_under(engine: &Engine, terms: Terms) -> Outcome {
     if let Some(outcome) = engine.recall(&IDENTITY, &terms) {
         return outcome;
     }
-    engine.run(IDENTITY, terms, || async { Attempt::Keep(answer(b"executed again")) }).await
+    engine.run(IDENTITY, terms, None, || async { Attempt::Keep(answer(b"executed again")) }).await
 }
 
 /// Deduplication by `messageId` for a week: after six days a repeat is one, and after eight it is
@@ -240,7 +266,7 @@ async fn a_week_has_seven_days() {
     for asked_daily in [false, true] {
         let engine = engine(1 << 20);
         let work = || async { Attempt::Keep(answer(b"event")) };
-        engine.run(IDENTITY, week, work).await;
+        engine.run(IDENTITY, week, None, work).await;
         for _ in 0..6 {
             tokio::time::advance(DAY).await;
             if asked_daily {
@@ -264,7 +290,7 @@ async fn what_is_unknown_is_held_for_the_window() {
     let week = Terms { window: 7 * DAY, ..TERMS };
     for attempt in [Attempt::Unknown(Broken::Incomplete), Attempt::Streaming] {
         let engine = engine(1 << 20);
-        engine.run(IDENTITY, week, move || async move { attempt }).await;
+        engine.run(IDENTITY, week, None, move || async move { attempt }).await;
         tokio::time::advance(6 * DAY).await;
         let outcome = repeat_under(&engine, week).await;
         assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
@@ -284,7 +310,7 @@ async fn an_answer_is_kept_for_as_long_as_the_upstream_says() {
             tokio::time::sleep(Duration::from_secs(20)).await;
             Attempt::KeepFor(answer(b"first"), Duration::from_secs(seconds))
         };
-        let outcome = engine.run(IDENTITY, TERMS, work).await;
+        let outcome = engine.run(IDENTITY, TERMS, None, work).await;
         assert_answer(&outcome, b"first", Provenance::Executed);
         tokio::time::advance(Duration::from_secs(seconds - 20)).await;
         assert_answer(&repeat(&engine).await, b"first", Provenance::Replayed);
@@ -302,8 +328,8 @@ async fn an_answer_may_be_kept_for_less_than_it_took() {
         Attempt::KeepFor(answer(b"first"), Duration::from_secs(10))
     };
     let (first, second) = tokio::join!(
-        engine.run(IDENTITY, TERMS, work),
-        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+        engine.run(IDENTITY, TERMS, None, work),
+        engine.run(IDENTITY, TERMS, None, || async { panic!("a follower's work is never begun") }),
     );
     assert_answer(&first, b"first", Provenance::Executed);
     assert_answer(&second, b"first", Provenance::Collapsed);
@@ -318,7 +344,7 @@ async fn a_late_answer_is_kept_for_as_long_as_the_upstream_says() {
         tokio::time::sleep(TERMS.timeout + Duration::from_secs(1)).await;
         Attempt::KeepFor(answer(b"late"), 2 * DAY)
     };
-    let outcome = engine.run(IDENTITY, TERMS, work).await;
+    let outcome = engine.run(IDENTITY, TERMS, None, work).await;
     assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut)), "{outcome:?}");
     engine.drained().await;
     tokio::time::advance(DAY).await;
@@ -332,8 +358,8 @@ async fn a_late_answer_is_kept_for_as_long_as_the_upstream_says() {
 async fn a_stream_that_may_be_repeated_frees_the_key() {
     let engine = engine(1 << 20);
     let (first, second) = tokio::join!(
-        engine.run(IDENTITY, TERMS, || async { Attempt::StreamingDiscard }),
-        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+        engine.run(IDENTITY, TERMS, None, || async { Attempt::StreamingDiscard }),
+        engine.run(IDENTITY, TERMS, None, || async { panic!("a follower's work is never begun") }),
     );
     assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     assert!(matches!(second, Outcome::Refused(Refusal::InProgress)), "{second:?}");
@@ -358,9 +384,9 @@ async fn another_fingerprint_joins_the_flight_where_that_is_agreed() {
     };
     let never = || async { panic!("a follower's work is never begun") };
     let (first, second, third, ()) = tokio::join!(
-        engine.run(IDENTITY, terms, work),
-        engine.run(other_fingerprint(), terms, never),
-        engine.run(IDENTITY, terms, never),
+        engine.run(IDENTITY, terms, None, work),
+        engine.run(other_fingerprint(), terms, None, never),
+        engine.run(IDENTITY, terms, None, never),
         async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!((engine.load().flights, engine.load().waiters), (1, 2));
@@ -372,7 +398,7 @@ async fn another_fingerprint_joins_the_flight_where_that_is_agreed() {
     assert_answer(&third, b"first", Provenance::Collapsed);
     let outcome = engine.recall(&other_fingerprint(), &terms).unwrap();
     assert_answer(&outcome, b"first", Provenance::Replayed);
-    let outcome = engine.run(other_fingerprint(), TERMS, never).await;
+    let outcome = engine.run(other_fingerprint(), TERMS, None, never).await;
     assert!(matches!(outcome, Outcome::Refused(Refusal::KeyReused(_))), "{outcome:?}");
 }
 
@@ -388,9 +414,9 @@ async fn terms_that_change_while_the_first_runs_execute_nothing_twice() {
         };
         let never = || async { panic!("the key is taken") };
         let identity = other_fingerprint();
-        let (first, second) = tokio::join!(engine.run(identity, before, work), async {
+        let (first, second) = tokio::join!(engine.run(identity, before, None, work), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            engine.run(identity, after, never).await
+            engine.run(identity, after, None, never).await
         });
         assert_answer(&first, b"first", Provenance::Executed);
         assert_answer(&second, b"first", Provenance::Replayed);
@@ -402,8 +428,8 @@ async fn terms_that_change_while_the_first_runs_execute_nothing_twice() {
 async fn a_stream_whose_outcome_is_unknown_holds_the_key() {
     let engine = engine(1 << 20);
     let (first, second) = tokio::join!(
-        engine.run(IDENTITY, TERMS, || async { Attempt::StreamingHold }),
-        engine.run(IDENTITY, TERMS, || async { panic!("a follower's work is never begun") }),
+        engine.run(IDENTITY, TERMS, None, || async { Attempt::StreamingHold }),
+        engine.run(IDENTITY, TERMS, None, || async { panic!("a follower's work is never begun") }),
     );
     assert!(matches!(first, Outcome::Streaming(_)), "{first:?}");
     assert!(matches!(second, Outcome::Refused(Refusal::OutcomeUnknown)), "{second:?}");

@@ -161,7 +161,7 @@ impl Pair {
                 sleep(takes).await;
                 Attempt::Keep(answer(number))
             };
-            engine.run(IDENTITY, terms, work).await
+            engine.run(IDENTITY, terms, None, work).await
         }
     }
 
@@ -291,10 +291,10 @@ async fn what_streams_unprotected_says_so() {
     let pair = Pair::new();
     pair.fails(true);
     let stream = || async { Attempt::Streaming };
-    let first = pair.engines[0].run(IDENTITY, PASS, stream).await;
+    let first = pair.engines[0].run(IDENTITY, PASS, None, stream).await;
     assert!(matches!(first, Outcome::Streaming(Provenance::Unprotected)), "{first:?}");
     pair.fails(false);
-    let second = pair.engines[0].run(IDENTITY, PASS, stream).await;
+    let second = pair.engines[0].run(IDENTITY, PASS, None, stream).await;
     assert!(matches!(second, Outcome::Streaming(Provenance::Executed)), "{second:?}");
 }
 

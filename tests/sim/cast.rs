@@ -211,7 +211,7 @@ async fn ask(process: &Process, number: usize, plan: RequestPlan) -> Option<Outc
             return recalled;
         }
     }
-    let run = engine.run(identity, terms, work(Arc::clone(link), number, plan));
+    let run = engine.run(identity, terms, None, work(Arc::clone(link), number, plan));
     match plan.patience {
         Patience::Forever => Some(run.await),
         Patience::For(time) => timeout(time, run).await.ok(),

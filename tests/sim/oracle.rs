@@ -24,7 +24,7 @@ impl Facts {
         self.log(|| format!("request {number}: {}", shown(outcome)));
         self.judge_patience(number, outcome);
         match outcome {
-            Outcome::Answered { answer, provenance, answered_at } => {
+            Outcome::Answered { answer, provenance, answered_at, .. } => {
                 self.judge_answer(number, answer, *provenance, *answered_at);
             }
             Outcome::Streaming(_) => {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Fingerprint, LeaseToken, Record, RecordKey, State,
+    Answer, AnswerBuilder, Fingerprint, LeaseToken, Origin, Record, RecordKey, State, TraceContext,
 };
 use oncegate::store::{
     Expected, MemoryOptions, MemoryStore, RECORD_BYTES, Store, StoreError, Swap, Usage, WhenFull,
@@ -146,7 +146,7 @@ impl Opened {
         let expires_at = self.time.now().after(WINDOW);
         let state = State::InFlight { lease_until: expires_at };
         let (fingerprint, token) = (Fingerprint::COVERED, LeaseToken(token));
-        Record { fingerprint, token, expires_at, state }
+        Record { fingerprint, token, expires_at, state, origin: Some(origin(token)) }
     }
 
     /// A claim whose lease has run out.
@@ -179,7 +179,7 @@ impl Opened {
     }
 
     fn evicted(&self) -> u64 {
-        self.metrics.evicted_before_expiry.value()
+        self.metrics.evictions.counter().value()
     }
 
     /// Waits until the store, maintained, is as it should be.
@@ -194,6 +194,14 @@ impl Opened {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// What a claim with this token was made for.
+fn origin(token: LeaseToken) -> Arc<Origin> {
+    let trace = TraceContext { trace_id: [7; 16], span_id: token.0.to_be_bytes() };
+    let path = format!("/v1/charges/{}", token.0);
+    let origin = Origin::new("payments", "POST", &path, Timestamp::from_millis(token.0));
+    Arc::new(origin.traced(Some(trace)))
 }
 
 fn with(record: &Record, state: State) -> Record {

@@ -10,8 +10,8 @@ use super::claims::Claim;
 use super::drawer::Drawer;
 use super::order::{Reply, Sealed, is_completed, is_running};
 use super::records::{Records, Standing};
-use crate::idempotency::{LeaseToken, RecordKey, encode};
-use crate::store::kept::KeyHashes;
+use crate::idempotency::{LeaseToken, RecordKey};
+use crate::store::kept::{Entry, KeyHashes};
 use crate::store::{Expected, StoreError, Swap};
 
 /// The most swaps that are written together.
@@ -73,7 +73,7 @@ impl Write {
             // Before the claim leaves its table, so that it is always found.
             Some((next, _)) => {
                 // By the clock of this process; on disk its times are others.
-                records.kept.insert(&self.key, encode(&next.record)).await;
+                records.kept.insert(&self.key, Entry::of(&next.record)).await;
             }
             None if self.from.as_ref().is_some_and(|from| is_completed(&from.record)) => {
                 records.uncache(&self.key).await;

@@ -17,8 +17,8 @@ use super::times::{Note, Times};
 use super::trouble::{Trouble, io_error, words};
 use super::{DiskOptions, Durability};
 use crate::clock::Clock;
-use crate::idempotency::{Record, RecordKey, encode};
-use crate::store::kept::{Behind, Kept};
+use crate::idempotency::{Record, RecordKey};
+use crate::store::kept::{Behind, Entry, Kept};
 use crate::store::{StoreError, envelope};
 use crate::telemetry::Metrics;
 
@@ -105,9 +105,9 @@ impl Records {
             }
             if is_completed(&record) {
                 let guard = lock(&self.removals);
-                if *guard == removals {
+                if *guard == removals && !self.kept.has(key, record.token) {
                     // A copy of its own: what was read may be part of something larger.
-                    Handle::current().block_on(self.kept.insert(key, encode(&record)));
+                    Handle::current().block_on(self.kept.insert(key, Entry::of(&record)));
                 }
             }
             return Ok(Some(record));

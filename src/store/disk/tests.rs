@@ -51,7 +51,7 @@ impl Ground {
     fn record(&self, state: State) -> Record {
         let expires_at = Timestamp::from_millis(self.time.load(Ordering::SeqCst)).after(HOUR);
         let token = LeaseToken(1);
-        Record { fingerprint: Fingerprint::COVERED, token, expires_at, state }
+        Record { fingerprint: Fingerprint::COVERED, token, expires_at, state, origin: None }
     }
 
     fn claim(&self) -> Record {

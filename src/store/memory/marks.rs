@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::kept::KeyHashes;
 
 /// What a record takes with its place in the table.
-pub(super) const MARK_BYTES: u64 = 256;
+pub(super) const MARK_BYTES: u64 = 384;
 
 const SHARDS: usize = 64;
 

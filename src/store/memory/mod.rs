@@ -6,13 +6,11 @@ mod marks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use self::marks::{Load, MARK_BYTES, Marks};
-use super::kept::{self, Behind, Kept, RECORD_BYTES};
+use super::kept::{Behind, Entry, Kept, RECORD_BYTES};
 use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
 use crate::clock::{Clock, Timestamp};
-use crate::idempotency::{LeaseToken, Record, RecordKey, State, encode};
+use crate::idempotency::{LeaseToken, Record, RecordKey, State};
 use crate::telemetry::Metrics;
 
 /// How a [`MemoryStore`] is limited.
@@ -112,21 +110,21 @@ impl MemoryStore {
 
     /// Replaces the record that shows the token with one that has an answer.
     async fn settle(&self, key: &RecordKey, token: LeaseToken, next: &Record) -> Settled {
-        let encoded = self.fitting(next)?;
+        let entry = self.fitting(next)?;
         // From here on nobody can change the mark, and whoever finds it waits.
         let Some(settling) = self.marks.begin_settling(key, token) else {
             return Ok(Swap::Lost(self.find(key).await));
         };
-        self.kept.insert(key, encoded).await;
+        self.kept.insert(key, entry).await;
         self.marks.replace(key, settling, None);
         Ok(Swap::Done)
     }
 
-    /// The record encoded, if the store can hold it at all.
-    fn fitting(&self, record: &Record) -> Result<Bytes, StoreError> {
-        let encoded = encode(record);
-        match kept::weigh(&encoded) <= self.options.bytes_max.min(u64::from(u32::MAX)) {
-            true => Ok(encoded),
+    /// The record as it is kept, if the store can hold it at all.
+    fn fitting(&self, record: &Record) -> Result<Entry, StoreError> {
+        let entry = Entry::of(record);
+        match entry.weigh() <= self.options.bytes_max.min(u64::from(u32::MAX)) {
+            true => Ok(entry),
             false => Err(StoreError::TooLarge),
         }
     }

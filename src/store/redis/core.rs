@@ -171,7 +171,7 @@ mod tests {
         let (expires_at, kept_at) = (Timestamp::from_millis(9), Timestamp::from_millis(1));
         let state = State::Completed { answer: AnswerBuilder::new(200).finish(b"ok"), kept_at };
         let (fingerprint, token) = (Fingerprint::COVERED, LeaseToken(3));
-        let record = Record { fingerprint, token, expires_at, state };
+        let record = Record { fingerprint, token, expires_at, state, origin: None };
         core.front.note(&KEY, Some(&record), core.front.asked()).await;
     }
 

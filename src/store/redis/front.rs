@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Clock;
-use crate::idempotency::{Record, RecordKey, State, encode};
+use crate::idempotency::{Record, RecordKey, State};
 use crate::store::Usage;
-use crate::store::kept::{Behind, Kept};
+use crate::store::kept::{Behind, Entry, Kept};
 use crate::telemetry::Metrics;
 
 /// Answers that this process has at hand.
@@ -39,10 +39,11 @@ impl Front {
     pub(super) async fn note(&self, key: &RecordKey, record: Option<&Record>, asked: Asked) {
         match record {
             Some(record @ Record { state: State::Completed { .. }, .. }) => {
-                if self.asked() != asked {
+                // What is here already counts its replays.
+                if self.asked() != asked || self.kept.has(key, record.token) {
                     return;
                 }
-                self.kept.insert(key, encode(record)).await;
+                self.kept.insert(key, Entry::of(record)).await;
                 // Whoever left meanwhile may have looked before the record was here.
                 if self.asked() != asked {
                     self.kept.remove(key).await;

@@ -101,7 +101,7 @@ impl Process {
         let (expires_at, lease_until) = (now.after(WINDOW), now.after(lease));
         let state = State::InFlight { lease_until };
         let (fingerprint, token) = (Fingerprint::COVERED, LeaseToken(token));
-        Record { fingerprint, token, expires_at, state }
+        Record { fingerprint, token, expires_at, state, origin: Some(crate::origin(token)) }
     }
 
     fn completed(&self, held: &Record, body: &str) -> Record {
