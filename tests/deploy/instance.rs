@@ -13,10 +13,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A running instance, which ends with the test.
 pub struct Instance {
     child: Child,
-    /// Where it listens.
-    pub listen: SocketAddr,
     /// Where operators ask.
-    pub admin: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Instance {
@@ -33,18 +31,18 @@ impl Instance {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
-        let (listen, admin) = loop {
+        let admin = loop {
             let Some(Ok(line)) = lines.next() else {
                 panic!("{command:?} has not become ready: {}", said.join("\n"));
             };
-            if let Some(addresses) = address(&line, "listen=").zip(address(&line, "admin=")) {
-                break addresses;
+            if let Some(admin) = address(&line, "admin=") {
+                break admin;
             }
             said.push(line);
         };
         // Whatever else it says must find a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, listen, admin }
+        Self { child, admin }
     }
 
     /// The body of an answer of the admin listener.
@@ -63,7 +61,7 @@ impl Drop for Instance {
 }
 
 /// The status and the body of an answer.
-pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let host = address.to_string();

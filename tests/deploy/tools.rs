@@ -16,14 +16,8 @@ const LOCKS: &str = concat!(
 );
 
 /// The Debian packages of programs.
-const PACKAGES: [(&str, &str); 6] = [
-    ("bash", "bash"),
-    ("man", "man-db"),
-    ("mandoc", "mandoc"),
-    ("promtool", "prometheus"),
-    ("unshare", "util-linux"),
-    ("curl", "curl"),
-];
+const PACKAGES: [(&str, &str); 3] =
+    [("man", "man-db"), ("promtool", "prometheus"), ("unshare", "util-linux")];
 
 /// The program under test.
 pub fn oncegate() -> Command {
