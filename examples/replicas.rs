@@ -89,7 +89,17 @@ impl Replica {
     fn start(folder: &Path, api: &str) -> Result<Self> {
         let (redis, secret) = (folder.join("redis"), folder.join("secret"));
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["run", "--listen", "127.0.0.1:0", "--access-log", "off", "--upstream", api]);
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--access-log",
+            "off",
+            "--admin",
+            "off",
+            "--upstream",
+            api,
+        ]);
         command.args(["--store", &format!("redis+unix://{}", redis.display())]);
         command.arg("--store-secret-file").arg(secret).stdout(Stdio::piped());
         let mut process = Process(command.spawn()?);

@@ -31,6 +31,8 @@ pub mod engine;
 
 pub mod proxy;
 
+pub mod admin;
+
 // Assembly.
 pub mod config;
 

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use oncegate::app::App;
-use oncegate::cli::{CheckArgs, Cli, Command, ExplainArgs, RunArgs, effective, explain};
+use oncegate::cli::{
+    CheckArgs, Cli, Command, ExplainArgs, RemoteError, RunArgs, drain, effective, explain, health,
+};
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
 use oncegate::telemetry::start_log;
@@ -29,11 +31,22 @@ enum Failure {
     Runtime(String),
 }
 
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Usage(mistakes) => usage(&mistakes),
+            error => Self::Runtime(error.to_string()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::Explain(arguments) => explain_one(&arguments),
+        Command::Health(arguments) => health(&arguments).map_err(Failure::from),
+        Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -84,6 +97,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %listened(app.addresses()),
+        admin = %app.admin_address().map_or_else(|| "off".into(), Address::to_string),
         %upstream,
         store = store.as_str(),
         window = %humantime::format_duration(window),

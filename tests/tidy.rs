@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -158,9 +159,12 @@ fn files_are_small_and_say_what_they_are_for() {
     for source in sources() {
         let path = source.path.display();
         let begins = |word| source.text.starts_with(word);
-        let says = match source.path.extension().is_some_and(|extension| extension == "lua") {
-            true => begins("-- ") || begins("#!lua"),
-            false => begins("//! "),
+        let says = match source.path.extension().and_then(OsStr::to_str) {
+            Some("lua") => begins("-- ") || begins("#!lua"),
+            Some("html") => begins("<!doctype html>\n<!-- "),
+            Some("css") => begins("/* "),
+            Some("js") => begins("// "),
+            _ => begins("//! "),
         };
         assert!(says, "{path} does not begin with its one job");
         assert!(source.code().count() <= FILE_LINES_MAX, "{path} is too long");

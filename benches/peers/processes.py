@@ -134,7 +134,7 @@ class Stage:
             program, "run", "--listen", "127.0.0.1:0",
             "--upstream", f"http://127.0.0.1:{upstream_port}",
             "--workers", "1", "--access-log", "off", "--store-max-bytes", "1GiB",
-            *told,
+            "--admin", "127.0.0.1:0", *told,
         ], self._place("oncegate"))
         match, seconds = process.await_line(r" ready [^\n]*listen=127\.0\.0\.1:(\d+)[^\n]*\n")
         process.http2_port = int(match[1])

@@ -83,7 +83,7 @@ fn write(source: &mut Source<'_>) {
         2 => State::Unreplayable,
         _ => State::Indeterminate,
     };
-    let record = Record { fingerprint, token, expires_at, state };
+    let record = Record { fingerprint, token, expires_at, origin: None, state };
     let encoded = encode(&record);
     assert_eq!(decode(&encoded).as_ref(), Ok(&record));
     assert_eq!(expiry(&encoded), Some(expires_at));

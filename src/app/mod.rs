@@ -1,5 +1,6 @@
 //! Joins the parts, starts them, and ends them in good order.
 
+mod admin;
 mod reload;
 mod signals;
 mod store;
@@ -7,17 +8,19 @@ mod workers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
+use self::admin::AdminListener;
 use self::reload::ReloadHandle;
 use self::signals::{Asked, Signals};
 use self::store::Opened;
 use self::workers::{Common, Workers};
+use crate::admin::Instance;
 use crate::clock::Clock;
 use crate::config::{Files, Given, Mistakes, Settings};
 use crate::engine::{Engine, EngineLimits};
@@ -27,7 +30,7 @@ use crate::server::{
     ShutdownHandle, Stage,
 };
 use crate::store::{DiskOpenError, RedisOpenError, Store};
-use crate::telemetry::{AccessLog, Handled, Metrics, Reloaded};
+use crate::telemetry::{AccessLog, Feed, Handled, Metrics, Reloaded};
 use crate::transport::Address;
 
 /// How often the store and idle connections are looked after.
@@ -40,6 +43,7 @@ pub struct App {
     engine: Engine,
     metrics: Arc<Metrics>,
     server: Server,
+    admin: Option<AdminListener>,
     drain: Drain,
     reload: ReloadHandle,
     /// Listened for from the start, so that none is missed.
@@ -61,6 +65,9 @@ pub enum AppError {
     /// Its address can't be listened at.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its admin listener can't listen where it should.
+    #[error("the admin listener: {0}; --admin takes another address, or off")]
+    Admin(#[source] BindError),
     /// Its folder can't be opened.
     #[error(transparent)]
     Disk(#[from] DiskOpenError),
@@ -92,6 +99,7 @@ impl App {
     pub fn start(given: Given, settings: Settings, files: Files) -> Result<Self, AppError> {
         let (runtime, signals) = Signals::listen()?;
         let listeners = Listeners::bind(&settings.listen, settings.workers)?;
+        let admin = admin::bind(&settings)?;
         let addresses = listeners.addresses().to_vec();
         let metrics = Arc::new(Metrics::default());
         let clock = Clock::system();
@@ -108,13 +116,17 @@ impl App {
             budget: Budget::new(settings.limits.buffered_bytes_max),
             tunnels: Arc::new(Semaphore::new(tunnels)),
             access_log,
+            feed: Feed::default(),
             entrance: Arc::clone(&entrance),
+            admin: Arc::new(ArcSwap::from_pointee(workers::admin(&settings))),
             clock,
             metrics: Arc::clone(&metrics),
         };
         let (shutdown, signal) = ShutdownHandle::new();
+        let instance = instance(&settings, &store, &common, &shutdown);
         maintain(store, engine.clone(), signal.clone())?;
         let options = ServerOptions {
+            name: "worker",
             entrance: Arc::clone(&entrance),
             limits: server_limits(&settings),
             metrics: Arc::clone(&metrics),
@@ -134,7 +146,13 @@ impl App {
                 async move { engine.drained().await }
             },
         )?;
-        Ok(Self { addresses, engine, metrics, server, drain, reload, signals, runtime })
+        let admin = admin.map(|admin| AdminListener::start(admin, instance)).transpose()?;
+        Ok(Self { addresses, engine, metrics, server, admin, drain, reload, signals, runtime })
+    }
+
+    /// Where its admin listener is, if it has one.
+    pub fn admin_address(&self) -> Option<&Address> {
+        self.admin.as_ref().map(AdminListener::address)
     }
 
     /// The addresses that it listens at; a port is never 0.
@@ -163,7 +181,7 @@ impl App {
     }
 
     fn drain(self) -> Result<(), AppError> {
-        let Self { engine, metrics, server, .. } = self;
+        let Self { engine, metrics, server, admin, .. } = self;
         let Drain { shutdown, timeout, access_log } = self.drain;
         let (runtime, mut signals) = (self.runtime, self.signals);
         shutdown.advance(Stage::Draining);
@@ -188,11 +206,36 @@ impl App {
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
         }
+        if let Some(admin) = admin {
+            admin.end();
+        }
         if !ends_soon(&access_log) {
             tracing::error!("the access log was not written to its end");
         }
         log_totals(&metrics);
         result
+    }
+}
+
+/// What the admin listener looks after.
+fn instance(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    common: &Common,
+    shutdown: &ShutdownHandle,
+) -> Instance {
+    let (store_kind, store_bytes_max) = admin::store(settings);
+    Instance {
+        engine: common.engine.clone(),
+        store: Arc::clone(store),
+        store_kind,
+        store_bytes_max,
+        metrics: Arc::clone(&common.metrics),
+        clock: common.clock.clone(),
+        feed: common.feed.clone(),
+        shutdown: shutdown.clone(),
+        started_at: SystemTime::now(),
+        terms: Arc::clone(&common.admin),
     }
 }
 
@@ -286,7 +329,7 @@ fn ends_soon(thread: &JoinHandle<()>) -> bool {
 
 /// What there was, for whoever reads the end of the log.
 fn log_totals(metrics: &Metrics) {
-    let requests = |handled| metrics.requests.value(handled);
+    let requests = |handled| metrics.requests(handled);
     tracing::info!(
         executed = requests(Handled::Executed),
         replayed = requests(Handled::Replayed),
@@ -295,7 +338,7 @@ fn log_totals(metrics: &Metrics) {
         passed = requests(Handled::Passed),
         observed = requests(Handled::Observed),
         failed = requests(Handled::Failed),
-        evicted_before_expiry = metrics.evicted_before_expiry.value(),
+        evicted_before_expiry = metrics.evictions.counter().value(),
         unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
         reloads_refused = metrics.reloads.value(Reloaded::Refused),
         "ended"

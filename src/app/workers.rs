@@ -1,19 +1,20 @@
 //! The proxies of all workers: how they are built, and how others take their places.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::admin::AdminTerms;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::message::{Budget, Pace};
 use crate::proxy::{Live, Proxy, ProxyLimits};
 use crate::server::Entrance;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Feed, Metrics, Traffic};
 use crate::upstream::{Upstream, UpstreamOptions};
 
 /// The most idle connections to the upstream that a worker keeps.
@@ -40,7 +41,9 @@ pub(super) struct Common {
     pub(super) budget: Budget,
     pub(super) tunnels: Arc<Semaphore>,
     pub(super) access_log: AccessLog,
+    pub(super) feed: Feed,
     pub(super) entrance: Arc<ArcSwap<Entrance>>,
+    pub(super) admin: Arc<ArcSwap<AdminTerms>>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -61,6 +64,7 @@ struct State {
 #[derive(Debug)]
 struct Place {
     runtime: Handle,
+    traffic: Arc<Traffic>,
     live: Live,
 }
 
@@ -81,8 +85,9 @@ impl Workers {
         let mut state = self.state();
         let runtime = Handle::current();
         let upstream = self.0.common.connect(&state.settings, &runtime);
-        let live = Live::new(self.0.common.build(&state.settings, upstream));
-        state.places.push(Place { runtime, live: live.clone() });
+        let traffic = self.0.common.metrics.traffic();
+        let live = Live::new(self.0.common.build(&state.settings, upstream, &traffic));
+        state.places.push(Place { runtime, traffic, live: live.clone() });
         live
     }
 
@@ -97,14 +102,15 @@ impl Workers {
         let mut state = self.state();
         let common = &self.0.common;
         let reconnects = state.settings.upstream != settings.upstream;
-        for Place { runtime, live } in &state.places {
+        for Place { runtime, traffic, live } in &state.places {
             let upstream = match reconnects {
                 true => common.connect(&settings, runtime),
                 false => live.current().upstream.clone(),
             };
-            live.replace(common.build(&settings, upstream));
+            live.replace(common.build(&settings, upstream, traffic));
         }
         common.entrance.store(Arc::new(entrance(&settings)));
+        common.admin.store(Arc::new(admin(&settings)));
         state.settings = settings;
     }
 
@@ -138,7 +144,7 @@ impl Common {
         connections
     }
 
-    fn build(&self, settings: &Settings, upstream: Upstream) -> Proxy {
+    fn build(&self, settings: &Settings, upstream: Upstream, traffic: &Arc<Traffic>) -> Proxy {
         let limits = &settings.limits;
         Proxy {
             policy: Arc::clone(&settings.policy),
@@ -160,7 +166,9 @@ impl Common {
             tunnels: Arc::clone(&self.tunnels),
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
+            tally: traffic.tally(settings.policy.routes().map(|route| &route.name)),
             access_log: self.access_log.selecting(settings.access_log),
+            feed: self.feed.clone(),
         }
     }
 }
@@ -171,5 +179,14 @@ pub(super) fn entrance(settings: &Settings) -> Entrance {
         tls: settings.tls.clone(),
         proxy_protocol: settings.proxy_protocol,
         trusted: settings.trusted.clone(),
+    }
+}
+
+/// How the instance is looked after.
+pub(super) fn admin(settings: &Settings) -> AdminTerms {
+    AdminTerms {
+        settings: settings.admin.clone(),
+        policy: Arc::clone(&settings.policy),
+        read_at: SystemTime::now(),
     }
 }

@@ -19,16 +19,24 @@ struct Flag {
 }
 
 /// The flags, by the headings under which the help shows them.
-const FLAGS: [(Option<&str>, &[Flag]); 6] = [
+const FLAGS: [(Option<&str>, &[Flag]); 7] = [
     (
         None,
         &[
             flag("upstream", "upstream.url", "URL"),
             flag("listen", "listen", "ADDRESS"),
+            flag("admin", "admin", "ADDRESS"),
             flag("window", "defaults.window", "DURATION"),
             flag("wait", "defaults.wait", "DURATION"),
             flag("workers", "workers", "N"),
             flag("drain-timeout", "drain_timeout", "DURATION"),
+        ],
+    ),
+    (
+        Some("Admin"),
+        &[
+            flag("admin-token-file", "admin_token_file", "FILE"),
+            flag("show-answers", "show_answers", "BOOL"),
         ],
     ),
     (
@@ -223,6 +231,15 @@ fn parser(key: &KeyInfo) -> ValueParser {
 pub(super) fn hide(argument: Arg) -> Arg {
     let shown = ["config", "schema", "request", "help"].contains(&argument.get_id().as_str());
     if shown { argument } else { argument.hide(true) }
+}
+
+/// Keeps the flags of another command out of the help, but for those that say how an instance is
+/// looked after.
+pub(super) fn hide_but_admin(argument: Arg) -> Arg {
+    let id = argument.get_id().as_str();
+    let is_flag = FLAGS.iter().flat_map(|(_, flags)| *flags).any(|flag| flag.name == id);
+    let is_shown = !is_flag || ["admin", "admin-token-file"].contains(&id);
+    if is_shown { argument } else { argument.hide(true) }
 }
 
 /// Makes the upstream a must where no file may say it.

@@ -1,16 +1,23 @@
 //! The command line.
 
 mod check;
+mod client;
+mod drain;
 mod explain;
 mod flags;
+mod health;
+mod remote;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use self::check::effective;
+pub use self::drain::{DrainArgs, drain};
 pub use self::explain::{ExplainError, explain};
 pub use self::flags::RunArgs;
+pub use self::health::{HealthArgs, health};
+pub use self::remote::{Remote, RemoteError};
 
 /// Makes any HTTP API idempotent: runs the first request with a key, keeps its answer, and gives
 /// that answer to every repeat without calling the API again.
@@ -44,6 +51,17 @@ pub enum Command {
     /// for and found, whose it is, what of it is compared and what is left out and why, and its
     /// Duplicate-Key. Values are not shown.
     Explain(Box<ExplainArgs>),
+    /// Ask a running instance whether it wants requests
+    ///
+    /// It asks the admin listener that `oncegate run` would have with the same flags and variables.
+    /// It ends with 0 if the instance is ready, and with 1 otherwise.
+    Health(Box<HealthArgs>),
+    /// Have a running instance drained, and wait until it is
+    ///
+    /// The instance is not ready from then on, and ends each connection with its next answer; it
+    /// goes on serving until it is told to end. It ends with 0 once nothing is left, and with 1 if
+    /// something is when the time has passed.
+    Drain(Box<DrainArgs>),
 }
 
 /// What to check.

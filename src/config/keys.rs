@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use super::choice::{ClientCertificate, InFlight, LogLevel};
 use super::kinds::{FilePath, RouteName, Words};
 use super::mistake::{Located, Place};
-use super::places::{ServerName, StoreUrl};
+use super::places::{AdminAddress, ServerName, StoreUrl};
 use super::section::{Entry, KeyInfo, Section, paragraph, section};
 use super::setting::{List, Setting, Several, check_text, default_list};
 use super::table::Table;
@@ -23,6 +23,9 @@ use crate::store::{Durability, WhenFull};
 use crate::telemetry::{Format, Selection};
 use crate::transport::{Address, Network};
 use crate::upstream::Endpoint;
+
+/// The port of the admin listener.
+pub(super) const ADMIN_PORT: u16 = 9464;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -47,6 +50,16 @@ section! {
         /// Where to listen: `IP:PORT`, where port 0 takes any that is free, or `unix:/PATH`; one or
         /// several
         listen: Several<Address> = any_host(8080);
+        /// Where the admin listener is, with health, metrics, the dashboard and its API: `IP:PORT`,
+        /// `unix:/PATH`, or `off`
+        admin: AdminAddress = AdminAddress::At(
+            SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)).into()
+        );
+        /// A file with the token that the dashboard and its API ask for; they need one where the
+        /// admin listener is not on loopback
+        admin_token_file: FilePath;
+        /// Whether the API shows the answers that are kept
+        show_answers: bool = false;
         /// Whether each connection over TCP begins with a PROXY header, version 1 or 2, in which a
         /// load balancer says whose it is; one without it is closed
         proxy_protocol: bool = false;

@@ -37,12 +37,12 @@ pub use self::keys::{
 };
 pub use self::kinds::{FilePath, RouteName, Words};
 pub use self::mistake::{Located, Mistake, Mistakes, Place};
-pub use self::places::{ServerName, StoreUrl};
+pub use self::places::{AdminAddress, ServerName, StoreUrl};
 pub use self::schema::schema;
 pub use self::section::{Entry, KeyInfo, Section, SectionInfo};
 pub use self::setting::{Choice, Form, List, Setting, Several, TextSetting, Wrong};
 pub use self::settings::{
-    Limits, LogSettings, Settings, StoreKind, StoreSettings, UpstreamSettings,
+    AdminAccess, Limits, LogSettings, Settings, StoreKind, StoreSettings, UpstreamSettings,
 };
 pub use self::table::Table;
 pub use self::units::{Bytes, UnitError, parse_bytes, parse_duration};
@@ -71,15 +71,28 @@ impl Given {
         (loaded, files)
     }
 
+    /// Reads how an instance that was given the same is looked after. Other mistakes do not count.
+    ///
+    /// # Errors
+    ///
+    /// The mistakes in what says that.
+    pub fn admin(&self) -> Result<AdminAccess, Mistakes> {
+        let mut files = Files::beside(self.file.as_deref());
+        let (written, _) = self.written(&mut files)?;
+        let mut mistakes = Mistakes::default();
+        let access = resolve::admin_access(&written.top, &mut files, &mut mistakes);
+        if mistakes.is_empty() { Ok(access) } else { Err(mistakes) }
+    }
+
+    fn written(&self, files: &mut Files) -> Result<(Written, Mistakes), Mistakes> {
+        let Some(path) = &self.file else { return Ok((self.flags.clone(), Mistakes::default())) };
+        let text = files.read_config(path)?;
+        let (file, mistakes) = Written::parse(&text, &path.to_string_lossy());
+        Ok((self.flags.clone().over(file), mistakes))
+    }
+
     fn load_from(&self, files: &mut Files, secret: &Secret) -> Result<Settings, Mistakes> {
-        let (written, mut mistakes) = match &self.file {
-            Some(path) => {
-                let text = files.read_config(path)?;
-                let (file, mistakes) = Written::parse(&text, &path.to_string_lossy());
-                (self.flags.clone().over(file), mistakes)
-            }
-            None => (self.flags.clone(), Mistakes::default()),
-        };
+        let (written, mut mistakes) = self.written(files)?;
         check::check(&written, &mut mistakes);
         let settings = resolve::resolve(&written, secret, files, &mut mistakes);
         settings.filter(|_| mistakes.is_empty()).ok_or(mistakes)

@@ -23,6 +23,15 @@ pub enum StoreUrl {
     Redis(Box<RedisUrl>),
 }
 
+/// Where the admin listener is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AdminAddress {
+    /// Nowhere.
+    Off,
+    /// At an address.
+    At(Address),
+}
+
 /// The name of a server, which its certificate is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerName(String);
@@ -45,6 +54,31 @@ impl Setting for Address {
 
     fn write(&self) -> String {
         in_quotes(&self.to_string())
+    }
+}
+
+impl Setting for AdminAddress {
+    fn needed() -> String {
+        "an address such as \"127.0.0.1:9464\" or \"unix:/run/oncegate-admin.sock\", or \"off\","
+            .into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => Address::from_text(text).map(Self::At),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^off$|^unix:/|:[0-9]+$" })
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Off => in_quotes("off"),
+            Self::At(address) => address.write(),
+        }
     }
 }
 

@@ -4,15 +4,17 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::files::Files;
-use super::keys::{JwtKeys, LimitKeys};
+use super::keys::{JwtKeys, LimitKeys, TopKeys};
 use super::kinds::{FilePath, Words};
 use super::mistake::{Located, Mistake, Mistakes, Place};
+use super::places::AdminAddress;
 use super::routes::{Shared, policy};
 use super::setting::Several;
-use super::settings::{Limits, LogSettings, Settings, UpstreamSettings};
+use super::settings::{AdminAccess, Limits, LogSettings, Settings, UpstreamSettings};
 use super::units::Bytes;
 use super::written::Written;
 use super::{store, tls};
+use crate::admin::{AdminSettings, AdminToken};
 use crate::idempotency::Secret;
 use crate::policy::{TokenKeys, TokenOptions, TokenVerifier};
 use crate::upstream::Protocol;
@@ -37,6 +39,7 @@ pub(super) fn resolve(
     let policy = Arc::new(policy(written, &shared));
     Some(Settings {
         listen: values(top.listen().value).collect(),
+        admin: admin(top, files, mistakes),
         tls,
         client_certificate: written
             .tls
@@ -58,6 +61,40 @@ pub(super) fn resolve(
         store: store?,
         limits: limits(&written.limits),
     })
+}
+
+fn admin(top: &TopKeys, files: &mut Files, mistakes: &mut Mistakes) -> AdminSettings {
+    let AdminAccess { address, token } = admin_access(top, files, mistakes);
+    let token = token.as_deref().and_then(AdminToken::from_bytes);
+    AdminSettings { address, token, shows_answers: top.show_answers().value }
+}
+
+/// How an instance is looked after by whoever has the same settings.
+pub(super) fn admin_access(
+    top: &TopKeys,
+    files: &mut Files,
+    mistakes: &mut Mistakes,
+) -> AdminAccess {
+    let token = top.admin_token_file.as_ref().and_then(|path| {
+        let contents = contents("admin_token_file", path, files, mistakes)?;
+        let token = without_newline(&contents);
+        if AdminToken::from_bytes(token).is_none() {
+            let text = format!(
+                "the file holds no token: that is {} to {} visible ASCII characters, such as \
+                 `head -c 32 /dev/urandom | base64` makes",
+                AdminToken::LENGTH_MIN,
+                AdminToken::LENGTH_MAX
+            );
+            mistakes.add(Mistake::new(path.place, "admin_token_file", text));
+            return None;
+        }
+        Some(token.to_vec())
+    });
+    let address = match top.admin().value {
+        AdminAddress::Off => None,
+        AdminAddress::At(address) => Some(address),
+    };
+    AdminAccess { address, token }
 }
 
 /// The CPUs that there were when it was first asked: a later look may find others, and that is no

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::choice::ClientCertificate;
 use super::warnings::warnings;
+use crate::admin::AdminSettings;
 use crate::idempotency::Secret;
 use crate::policy::Policy;
 use crate::store::{Durability, RECORD_BYTES, RedisOptions, WhenFull};
@@ -19,6 +20,8 @@ use crate::upstream::{Endpoint, Protocol};
 pub struct Settings {
     /// Where it listens.
     pub listen: Vec<Address>,
+    /// Where it can be looked after, and by whom.
+    pub admin: AdminSettings,
     /// How its TCP addresses accept connections by TLS, if they do.
     pub tls: Option<TlsServer>,
     /// Whether callers must show a certificate, if they are asked for one.
@@ -67,6 +70,7 @@ impl Settings {
         let knows = next.store.kind.knows_answers();
         let fixed = [
             ("listen", self.listen != next.listen),
+            ("admin", self.admin.address != next.admin.address),
             ("tls", self.tls.is_some() != next.tls.is_some()),
             ("proxy_protocol", self.proxy_protocol != next.proxy_protocol),
             // A caller known by a certificate, or by what a hop says of it, would be another one:
@@ -96,6 +100,15 @@ impl Settings {
             .saturating_add(Self::ANSWER_HEADER_BYTES_MAX as u64)
             .saturating_add(RECORD_BYTES)
     }
+}
+
+/// How a running instance is looked after.
+#[derive(Clone)]
+pub struct AdminAccess {
+    /// Where its admin listener is, if it has one.
+    pub address: Option<Address>,
+    /// The token that it asks for, if it does.
+    pub token: Option<Vec<u8>>,
 }
 
 /// The service that an instance stands before.
@@ -267,5 +280,11 @@ impl Limits {
             ("limits.handshake_timeout", self.handshake_timeout != next.handshake_timeout),
             ("limits.max_handshakes", self.handshakes_max != next.handshakes_max),
         ]
+    }
+}
+
+impl fmt::Debug for AdminAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdminAccess({:?})", self.address)
     }
 }

@@ -1,6 +1,6 @@
 //! Waiting for a holder in another process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::clock::Timestamp;
@@ -27,9 +27,10 @@ pub(super) struct Found {
 impl Shared {
     /// The record, as the store has it.
     pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
-        self.store.load(key).await.inspect_err(|_| {
-            self.metrics.store_errors.increment(StoreOperation::Load);
-        })
+        let started = Instant::now();
+        let loaded = self.store.load(key).await;
+        self.metrics.store_durations.observe(StoreOperation::Load, started.elapsed());
+        loaded.inspect_err(|_| self.metrics.store_errors.increment(StoreOperation::Load))
     }
 
     /// Waits until the record is no longer in flight, and returns what is there then; nothing if

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -226,7 +226,9 @@ impl Shared {
         expected: Expected,
         next: Option<Record>,
     ) -> Result<Swap, StoreError> {
+        let started = Instant::now();
         let swapped = self.store.swap(key, expected, next).await;
+        self.metrics.store_durations.observe(StoreOperation::Swap, started.elapsed());
         if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
             self.metrics.store_errors.increment(StoreOperation::Swap);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::time::{sleep, timeout};
 
@@ -65,7 +66,10 @@ impl Shared {
                 continue;
             }
             // A claim that can't be renewed runs out, and then counts as unknown: that is safe.
-            if let Ok(Ok(())) = timeout(period, self.store.renew(&claims)).await {
+            let started = Instant::now();
+            let renewed = timeout(period, self.store.renew(&claims)).await;
+            self.metrics.store_durations.observe(StoreOperation::Renew, started.elapsed());
+            if let Ok(Ok(())) = renewed {
                 continue;
             }
             self.metrics.store_errors.increment(StoreOperation::Renew);

@@ -143,6 +143,13 @@ pub fn expiry(encoded: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_millis(u64::from_be_bytes(*bytes)))
 }
 
+/// When an encoded record's answer was kept, without reading the rest; nothing if it has none.
+pub fn kept_at(encoded: &[u8]) -> Option<Timestamp> {
+    let has_answer = encoded.get(1) == Some(&COMPLETED);
+    let bytes = encoded.get(COMMON..).filter(|_| has_answer)?.first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*bytes)))
+}
+
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], CodecError> {
     let (taken, left) = rest.split_first_chunk().ok_or(CodecError::Malformed)?;
     *rest = left;

@@ -59,7 +59,10 @@ pub struct Policy {
 
 impl Policy {
     /// A policy of routes in their order, and of what holds where none matches.
-    pub fn new(routes: Vec<Route>, fallback: Route) -> Self {
+    pub fn new(mut routes: Vec<Route>, mut fallback: Route) -> Self {
+        for (index, route) in routes.iter_mut().chain([&mut fallback]).enumerate() {
+            route.index = index;
+        }
         let all = || routes.iter().chain([&fallback]);
         let essential = all().flat_map(Route::essential_headers).cloned().collect();
         let guarded = all()

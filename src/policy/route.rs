@@ -32,6 +32,8 @@ const CALLER: [&str; 9] = [
 pub struct Route {
     /// What the route is called in logs and metrics.
     pub name: Arc<str>,
+    /// Its place among the routes of its policy, which gives it.
+    pub index: usize,
     /// Which requests it is for.
     pub rule: Rule,
     /// The methods that are guarded; others pass.
@@ -106,6 +108,7 @@ impl Route {
     pub fn new(secret: Secret, terms: Terms) -> Self {
         Self {
             name: Arc::from("default"),
+            index: 0,
             rule: Rule::default(),
             methods: vec![Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
             mode: Mode::Enforce,

@@ -19,7 +19,7 @@ mod steering;
 mod tunnel;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -37,7 +37,7 @@ use crate::message::{
 };
 use crate::policy::{Asked, Hop, Mode, Policy, Route};
 use crate::server::{Caller, Peer};
-use crate::telemetry::{AccessLog, Entry, Metrics};
+use crate::telemetry::{AccessLog, Entry, Feed, Metrics, Tally};
 use crate::transport::{Networks, Shown};
 use crate::upstream::Upstream;
 
@@ -62,8 +62,12 @@ pub struct Proxy {
     pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where requests are counted by their route.
+    pub tally: Tally,
     /// Where requests are logged.
     pub access_log: AccessLog,
+    /// Where duplicates are told of.
+    pub feed: Feed,
 }
 
 /// What requests may be like.
@@ -95,9 +99,10 @@ pub(crate) struct Head<'a> {
 impl Proxy {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
-        let started = self.clock.now();
+        let started = Instant::now();
         let (mut parts, body) = request.into_parts();
-        let logged = self.access_log.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
+        let is_told = self.access_log.is_on() || self.feed.is_watched();
+        let logged = is_told.then(|| (parts.method.clone(), parts.uri.clone()));
         let hop = hops::judge(&caller.peer, &self.trusted);
         let shaped = shape(&mut parts, &caller.peer, hop);
         let fields = scan(&parts.headers);
@@ -108,35 +113,41 @@ impl Proxy {
         let style = head.style();
         let (route, reply) = match shaped {
             Ok(()) => self.handle(head, body).await,
-            Err(problem) => ("", problem.into()),
+            Err(problem) => (None, problem.into()),
         };
         let switches = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let reply = if end.is_found() || switches { reply } else { reply.and_close() };
-        self.metrics.requests.increment(reply.handled);
+        let took = started.elapsed();
+        self.tally.count(route.map(|route| route.index), reply.handled, took);
         if let Some(problem) = reply.problem() {
             self.metrics.refusals.increment(problem);
         }
-        if let Some((method, uri)) = logged.filter(|_| self.access_log.wants(reply.handled)) {
-            self.access_log.log(&Entry {
-                time: started,
-                route,
+        if let Some((method, uri)) = logged {
+            let key = reply.key.as_ref().map(|key| key.to_base64());
+            let entry = Entry {
+                time: self.clock.now().before(took),
+                route: route.map_or("", |route| &route.name),
                 method: method.as_str(),
                 path: uri.path(),
                 status: reply.status().as_u16(),
                 handled: reply.handled,
-                key: reply.key.as_ref().map(|key| key.to_base64()).as_deref(),
+                key: key.as_deref(),
                 problem: reply.problem().map(ProblemKind::name),
                 would_be: reply.would_be,
-                duration: self.clock.now().since(started),
-            });
+                duration: took,
+            };
+            if self.access_log.wants(reply.handled) {
+                self.access_log.log(&entry);
+            }
+            self.feed.tell(&entry);
         }
         reply.into_response(style)
     }
 
-    /// Answers a request, and names the route that it took.
-    async fn handle(&self, head: Head<'_>, body: Inbound) -> (&str, Reply) {
+    /// Answers a request, and says which route it took, if it came to one.
+    async fn handle(&self, head: Head<'_>, body: Inbound) -> (Option<&Route>, Reply) {
         if let Err(problem) = self.admit(&head) {
-            return ("", turned_away(problem, &head));
+            return (None, turned_away(problem, &head));
         }
         let route = match head.authority() {
             Ok(authority) => {
@@ -144,12 +155,12 @@ impl Proxy {
                 let method = head.acts_as.as_ref().unwrap_or(&head.parts.method);
                 self.policy.route(method, &authority, head.parts.uri.path())
             }
-            Err(problem) => return ("", problem.into()),
+            Err(problem) => return (None, problem.into()),
         };
         let mode = if guards(route, &head) { route.mode } else { Mode::Off };
         let handled = match (mode, admit::admit_guarded(&head)) {
             (Mode::Enforce, Ok(())) => self.guard(route, head, body).await,
-            (Mode::Enforce, Err(problem)) => return (&route.name, turned_away(problem, &head)),
+            (Mode::Enforce, Err(problem)) => return (Some(route), turned_away(problem, &head)),
             (Mode::Observe, Ok(())) => Box::pin(self.observe(route, head, body)).await,
             (Mode::Observe, Err(problem)) => {
                 let passed = self.pass(head, body).await;
@@ -157,7 +168,7 @@ impl Proxy {
             }
             (Mode::Off, _) => self.pass(head, body).await,
         };
-        (&route.name, handled.unwrap_or_else(Reply::from))
+        (Some(route), handled.unwrap_or_else(Reply::from))
     }
 }
 

@@ -16,20 +16,31 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// How many ticks lie between two looks whether the peer of a served request is gone.
 const PROBE_TICKS: u32 = 2;
 
+/// How long a connection may be idle when callers are told to go elsewhere.
+const LEAVING_IDLE_MAX: Duration = Duration::from_secs(2);
+
 /// How long a peer that was told to go, and has nothing to wait for, may be silent.
 const SILENT_MAX: Duration = Duration::from_secs(2);
 
 /// The connections of one worker, and its clock.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    now: Arc<AtomicU32>,
+    worker: Arc<Worker>,
     connections: Mutex<Vec<Weak<Activity>>>,
+}
+
+/// What all connections of a worker go by.
+#[derive(Debug, Default)]
+struct Worker {
+    now: AtomicU32,
+    /// Whether callers are told to go elsewhere.
+    is_leaving: AtomicBool,
 }
 
 /// What one connection does.
 #[derive(Debug)]
 pub(super) struct Activity {
-    now: Arc<AtomicU32>,
+    worker: Arc<Worker>,
     phase: AtomicU8,
     since: AtomicU32,
     /// How many requests are served, and whether there may be several at a time.
@@ -79,9 +90,9 @@ const CLOSE: u8 = 3;
 impl Connections {
     /// A new connection, from which a header is expected.
     pub(super) fn add(&self) -> Arc<Activity> {
-        let now = self.now.load(Ordering::Relaxed);
+        let now = self.worker.now.load(Ordering::Relaxed);
         let activity = Arc::new(Activity {
-            now: Arc::clone(&self.now),
+            worker: Arc::clone(&self.worker),
             phase: AtomicU8::new(HEAD),
             since: AtomicU32::new(now),
             serving: AtomicU32::new(0),
@@ -102,7 +113,7 @@ impl Connections {
 
     /// Moves the clock, and closes what has done nothing for too long.
     pub(super) fn tick(&self, limits: &ServerLimits) {
-        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = self.worker.now.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections().retain(|connection| {
             let Some(activity) = connection.upgrade() else { return false };
             if let Some(order) = activity.overdue(now, limits) {
@@ -113,6 +124,11 @@ impl Connections {
             }
             true
         });
+    }
+
+    /// Lets each connection end with its next answer, or when it is idle.
+    pub(super) fn leave(&self) {
+        self.worker.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Tells every connection to finish; those that have asked nothing yet only if they are not
@@ -237,7 +253,12 @@ impl Activity {
     }
 
     fn now(&self) -> u32 {
-        self.now.load(Ordering::Relaxed)
+        self.worker.now.load(Ordering::Relaxed)
+    }
+
+    /// Whether the answer that is given now should be the connection's last.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.worker.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Whether the socket is to be asked now; takes the request back.
@@ -265,17 +286,23 @@ impl Activity {
             return over(stalled_since, limits.write_timeout).then_some(Order::Close);
         }
         let since = self.since.load(Ordering::Relaxed);
+        let is_multiplexed = self.is_multiplexed.load(Ordering::Relaxed);
+        let finishing_since = self.finishing_since.load(Ordering::Relaxed);
+        let is_to_leave = self.is_leaving() && self.request() > 0;
+        if is_to_leave && is_multiplexed && finishing_since == 0 {
+            return Some(Order::Finish);
+        }
         let limit = match self.phase.load(Ordering::Relaxed) {
             HEAD => limits.header_timeout,
+            IDLE if is_to_leave => limits.idle_timeout.min(LEAVING_IDLE_MAX),
             IDLE => limits.idle_timeout,
             _ => return None,
         };
-        if !self.is_multiplexed.load(Ordering::Relaxed) {
+        if !is_multiplexed {
             return over(since, limit).then_some(Order::Close);
         }
         // Over HTTP/2, a peer is told to go, so that it knows what became of a request that is on
         // its way. It has to listen for that.
-        let finishing_since = self.finishing_since.load(Ordering::Relaxed);
         let heard = self.heard.load(Ordering::Relaxed);
         let is_silent =
             [finishing_since, heard, since].iter().all(|since| over(*since, SILENT_MAX));
@@ -381,6 +408,26 @@ mod tests {
         };
         assert_eq!(closed(false), (vec![(FINISH, 17)], 26));
         assert_eq!(closed(true), (vec![(FINISH, 17)], 33));
+    }
+
+    #[test]
+    fn those_that_are_told_to_leave_do_so_once_they_are_answered() {
+        let limits = ServerLimits { idle_timeout: Duration::from_mins(1), ..LIMITS };
+        let connections = Connections::default();
+        let (one, several) = (connections.add(), connections.add());
+        several.multiplexes();
+        let serving = [one.serve(), several.serve()];
+        connections.leave();
+        connections.tick(&limits);
+        let order = |activity: &Activity| activity.order.swap(NO_ORDER, Ordering::Relaxed);
+        assert!(one.is_leaving() && order(&one) == NO_ORDER);
+        assert_eq!(order(&several), FINISH, "a peer is told while it is served");
+        drop(serving);
+        let closed = (1..100).find(|_| {
+            connections.tick(&limits);
+            order(&one) == CLOSE
+        });
+        assert_eq!(closed, Some(9));
     }
 
     #[test]

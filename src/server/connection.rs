@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -166,11 +166,21 @@ impl<S: Service> Serve<S> {
         let caller = Caller { peer: Arc::clone(peer), interim, load: load.clone() };
         let (service, activity) = (Arc::clone(&self.service), Arc::clone(&self.activity));
         async move {
-            let response = service.call(request, &caller).await;
+            let version = request.version();
+            let mut response = service.call(request, &caller).await;
             activity.begin_answer();
+            if activity.is_leaving() && is_followed(version, &response) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok(response.map(|body| Answering::new(body, turn, serving)))
         }
     }
+}
+
+/// Whether another request may follow an answer on its connection, which is not to be.
+fn is_followed<B>(version: http::Version, response: &Response<B>) -> bool {
+    version != http::Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn report(ended: hyper::Result<()>) {

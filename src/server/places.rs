@@ -16,7 +16,12 @@ pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Places {
     pub(super) fn new(max: usize) -> Self {
-        Self { taken: Arc::default(), max }
+        Self::counted_by(Arc::default(), max)
+    }
+
+    /// Places of which others, too, can see how many are taken.
+    pub(super) const fn counted_by(taken: Arc<AtomicUsize>, max: usize) -> Self {
+        Self { taken, max }
     }
 
     /// Takes a place, if one is left.

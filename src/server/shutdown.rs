@@ -7,14 +7,17 @@ use tokio::sync::watch;
 pub enum Stage {
     /// Everything is served.
     Serving,
+    /// Everything is served, and callers are told to go elsewhere: each connection ends with its
+    /// next answer.
+    Leaving,
     /// What was asked is answered, and nothing more is accepted.
     Draining,
     /// Everything ends now.
     Ending,
 }
 
-/// Says how far ending is.
-#[derive(Debug)]
+/// Says how far ending is. A clone says it to the same ones.
+#[derive(Clone, Debug)]
 pub struct ShutdownHandle(watch::Sender<Stage>);
 
 /// Is told how far ending is.
@@ -26,6 +29,11 @@ impl ShutdownHandle {
     pub fn new() -> (Self, Shutdown) {
         let (sender, receiver) = watch::channel(Stage::Serving);
         (Self(sender), Shutdown(receiver))
+    }
+
+    /// The stage that is reached.
+    pub fn stage(&self) -> Stage {
+        *self.0.borrow()
     }
 
     /// Goes on to a stage; never back.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
@@ -46,6 +46,8 @@ pub struct Server {
 /// What a server is told.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
+    /// What its threads are called.
+    pub name: &'static str,
     /// What its connections may take.
     pub limits: ServerLimits,
     /// How they come in; another way holds for new ones.
@@ -86,7 +88,9 @@ impl Server {
         F: Fn() -> S + Clone + Send + 'static,
         D: Future<Output = ()> + Send + 'static,
     {
-        let connections = Places::new(options.limits.connections_max);
+        let name = options.name;
+        let open = Arc::clone(&options.metrics.connections);
+        let connections = Places::counted_by(open, options.limits.connections_max);
         let handshakes = Places::new(options.limits.handshakes_max);
         let shared = Shared { options, connections, handshakes };
         let (sockets, files) = listeners.into_sockets();
@@ -109,7 +113,7 @@ impl Server {
                 // Dropped without waiting for blocking threads, which only compute.
                 runtime.shutdown_background();
             };
-            threads.push(thread::Builder::new().name(format!("worker-{index}")).spawn(worker)?);
+            threads.push(thread::Builder::new().name(format!("{name}-{index}")).spawn(worker)?);
         }
         Ok(Self { threads })
     }
@@ -136,6 +140,7 @@ async fn run<S: Service>(
     };
     let metrics = Arc::clone(&shared.options.metrics);
     let mut draining = shared.options.shutdown.clone();
+    let mut leaving = draining.clone();
     let worker =
         Worker { connections: Connections::default(), tasks: TaskTracker::new(), shared, service };
     let mut ticks = tokio::time::interval(TICK);
@@ -143,8 +148,17 @@ async fn run<S: Service>(
     // count against them.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ticking = async {
+        let mut leaving = pin!(leaving.reached(Stage::Leaving));
+        let mut leaves = false;
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = leaving.as_mut(), if !leaves => {
+                    leaves = true;
+                    worker.connections.leave();
+                    continue;
+                }
+            }
             worker.connections.tick(&worker.shared.options.limits);
         }
     };

@@ -16,7 +16,7 @@ use moka::policy::EvictionPolicy;
 
 use crate::clock::{Clock, Timestamp};
 use crate::idempotency::{
-    LeaseToken, Origin, Record, RecordKey, decode_from, encode_without_origin, expiry,
+    LeaseToken, Origin, Record, RecordKey, decode_from, encode_without_origin, expiry, kept_at,
 };
 use crate::telemetry::Metrics;
 
@@ -122,9 +122,10 @@ impl Kept {
             .expire_after(UntilExpiry(clock.clone()))
             .eviction_listener(move |_, entry: Entry, cause| {
                 removed.fetch_sub(entry.weigh(), Ordering::Relaxed);
-                let counts = entry.expires_at().is_some_and(|expires_at| expires_at >= clock.now());
+                let now = clock.now();
+                let counts = entry.expires_at().is_some_and(|expires_at| expires_at >= now);
                 if cause == RemovalCause::Size && behind == Behind::Nothing && counts {
-                    metrics.evicted_before_expiry.increment();
+                    metrics.evictions.dropped(kept_at(&entry.encoded).unwrap_or(now), now);
                 }
             })
             .build_with_hasher(KeyHashes::default());

@@ -15,7 +15,7 @@ mod told;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -92,10 +92,13 @@ impl Upstream {
     /// Dropping the future closes the connection, or resets the stream where others share the
     /// connection; the upstream may have seen the request.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
-        match self.0.remote.options.protocol {
+        let started = Instant::now();
+        let answer = match self.0.remote.options.protocol {
             Protocol::Http1 => http1::send(&self.0, request).await,
             Protocol::Http2 => http2::send(&self.0, request).await,
-        }
+        };
+        self.0.metrics.upstream_durations.observe(started.elapsed());
+        answer
     }
 
     /// Sends a request by HTTP/1.1 over a connection of its own, which the answer may upgrade.

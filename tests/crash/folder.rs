@@ -17,7 +17,12 @@ fn url(folder: &Folder) -> String {
 async fn refused(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
     command.arg("run").args(["--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"]);
-    command.args(args).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(args)
+        .env_clear()
+        .env("ONCEGATE_ADMIN", "off")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let output = within("the end of the program", command.output()).await.unwrap();
     assert!(!output.status.success(), "it does not start");
     String::from_utf8_lossy(&output.stderr).into_owned()

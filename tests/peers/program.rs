@@ -17,7 +17,9 @@ use crate::support::within;
 const LOCK: &str = include_str!("requirements.txt");
 
 /// The Debian package of each program.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 8] = [
+    ("chromedriver", "chromium-driver"),
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("h2load", "nghttp2-client"),
     ("nghttp", "nghttp2-client"),

@@ -185,7 +185,7 @@ impl Opened {
     }
 
     fn evicted(&self) -> u64 {
-        self.metrics.evicted_before_expiry.value()
+        self.metrics.evictions.counter().value()
     }
 
     /// Waits until the store, maintained, is as it should be.

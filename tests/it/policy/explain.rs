@@ -294,7 +294,11 @@ async fn a_request_may_come_on_the_standard_input() {
     let request: &[u8] = b"POST /a HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k1\r\n\r\n";
     for args in [&["explain"][..], &["explain", "-"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-        command.args(args).args(["--upstream", "http://127.0.0.1:9"]).env_clear();
+        command
+            .args(args)
+            .args(["--upstream", "http://127.0.0.1:9"])
+            .env_clear()
+            .env("ONCEGATE_ADMIN", "off");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("starting the binary");
         let mut stdin = child.stdin.take().expect("stdin is piped");

@@ -191,7 +191,12 @@ pub struct Ended {
 /// Runs the binary with these arguments and variables until it ends by itself.
 pub async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-    command.args(args).env_clear().envs(env.iter().copied()).kill_on_drop(true);
+    command
+        .args(args)
+        .env_clear()
+        .env("ONCEGATE_ADMIN", "off")
+        .envs(env.iter().copied())
+        .kill_on_drop(true);
     let output = within("the end of the binary", command.stdin(Stdio::null()).output()).await;
     let output = output.expect("starting the binary");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -207,7 +212,12 @@ pub struct Instance {
 impl Instance {
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-        command.args(args).env_clear().envs(env.iter().copied()).kill_on_drop(true);
+        command
+            .args(args)
+            .env_clear()
+            .env("ONCEGATE_ADMIN", "off")
+            .envs(env.iter().copied())
+            .kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starting the binary");
         let log = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();

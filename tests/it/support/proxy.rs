@@ -91,7 +91,13 @@ impl Starting {
     pub async fn start(self) -> Proxy {
         let told = self.with_keys();
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-        command.arg("run").args(&told.args).env_clear().envs(told.env).kill_on_drop(true);
+        command
+            .arg("run")
+            .args(&told.args)
+            .env_clear()
+            .env("ONCEGATE_ADMIN", "off")
+            .envs(told.env)
+            .kill_on_drop(true);
         command.args(told.config.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]));
         let stdin = if told.input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());

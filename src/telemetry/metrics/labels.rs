@@ -1,59 +1,6 @@
-//! Counters, whose labels come from closed sets only.
-
-use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Labels: what metrics are told apart by, from closed sets only.
 
 use crate::message::ProblemKind;
-
-/// Everything that one instance counts.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    /// Requests, by what became of them.
-    pub requests: Counters<Handled>,
-    /// The proxy's own answers, by what they said.
-    pub refusals: Counters<ProblemKind>,
-    /// Records that were dropped for want of room before their window had ended.
-    pub evicted_before_expiry: Counter,
-    /// Times that a record was read which is not what was written.
-    pub corrupt_records: Counter,
-    /// Times that the system's clock was found to be far ahead of where it was left.
-    pub clock_jumps: Counter,
-    /// Times that a store outside of the process was found to have lost its records.
-    pub store_resets: Counter,
-    /// Operations of which nobody knows whether they were executed, by cause.
-    pub unknown_outcomes: Counters<UnknownCause>,
-    /// Records that somebody has decided about, by decision.
-    pub records_decided: Counters<DecisionKind>,
-    /// Unknown outcomes that a late answer has settled.
-    pub late_answers: Counter,
-    /// Requests that could not be protected and were passed on, by reason.
-    pub unprotected: Counters<Unprotected>,
-    /// Times that the settings were read again, by how that ended.
-    pub reloads: Counters<Reloaded>,
-    /// Calls of the store that have failed, by operation.
-    pub store_errors: Counters<StoreOperation>,
-    /// Connections that were turned away at the limit.
-    pub connections_refused: Counter,
-    /// Connections that ended before their first request: by a handshake that failed, say.
-    pub connections_failed: Counter,
-    /// Times that accepting a connection has failed.
-    pub accept_errors: Counter,
-    /// Requests that were sent again because a pooled connection had not taken them.
-    pub resent_unsent: Counter,
-    /// Entries of the access log that were dropped because nobody took them in time.
-    pub access_log_dropped: Counter,
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-/// One counter for each value of a label.
-#[derive(Debug)]
-pub struct Counters<L> {
-    cells: Box<[Counter]>,
-    label: PhantomData<L>,
-}
 
 /// A closed set of label values.
 pub trait Label: Copy + Eq + 'static {
@@ -164,13 +111,13 @@ labels! {
 }
 
 labels! {
-    /// What somebody has decided about a record.
+    /// What an operator has decided of a record.
     DecisionKind {
-        /// It is forgotten: the next repeat runs.
+        /// That it is forgotten: the next repeat runs.
         Forget = "forget",
-        /// Its operation was executed: repeats are told so.
-        Ack = "ack",
-        /// Its operation was not executed: the next repeat runs.
+        /// That the operation is done.
+        Acknowledge = "ack",
+        /// That the operation was not done: the next repeat runs.
         Fail = "fail",
     }
 }
@@ -184,41 +131,6 @@ impl Label for ProblemKind {
 
     fn name(self) -> &'static str {
         self.name()
-    }
-}
-
-impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The number so far.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl<L: Label> Counters<L> {
-    /// Adds one for the value.
-    pub fn increment(&self, value: L) {
-        self.cells[value.index()].increment();
-    }
-
-    /// The number so far for the value.
-    pub fn value(&self, value: L) -> u64 {
-        self.cells[value.index()].value()
-    }
-
-    /// Every value with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (L, u64)> + '_ {
-        L::ALL.iter().map(|value| (*value, self.value(*value)))
-    }
-}
-
-impl<L: Label> Default for Counters<L> {
-    fn default() -> Self {
-        Self { cells: L::ALL.iter().map(|_| Counter::default()).collect(), label: PhantomData }
     }
 }
 
@@ -241,14 +153,5 @@ mod tests {
         check::<StoreOperation>();
         check::<DecisionKind>();
         check::<ProblemKind>();
-    }
-
-    #[test]
-    fn values_are_counted_apart() {
-        let counters = Counters::<Handled>::default();
-        counters.increment(Handled::Replayed);
-        counters.increment(Handled::Replayed);
-        assert_eq!(counters.value(Handled::Replayed), 2);
-        assert_eq!(counters.iter().map(|(_, count)| count).sum::<u64>(), 2);
     }
 }
