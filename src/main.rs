@@ -9,6 +9,7 @@ use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
     CheckArgs, Cli, Command, ExplainArgs, RemoteError, RunArgs, drain, effective, explain, health,
+    records,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain_one(&arguments),
         Command::Health(arguments) => health(&arguments).map_err(Failure::from),
         Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
+        Command::Records(arguments) => {
+            records(&arguments).map_err(Failure::from).and_then(|text| print(&text))
+        }
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,
