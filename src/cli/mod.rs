@@ -6,6 +6,7 @@ mod drain;
 mod explain;
 mod flags;
 mod health;
+mod manual;
 mod records;
 mod remote;
 mod table;
@@ -13,12 +14,14 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::check::effective;
 pub use self::drain::{DrainArgs, drain};
 pub use self::explain::{ExplainError, explain};
 pub use self::flags::RunArgs;
 pub use self::health::{HealthArgs, health};
+pub use self::manual::{completions, manual, manuals};
 pub use self::records::{
     AckArgs, ListArgs, Listed, RecordArgs, RecordsArgs, RecordsCommand, records,
 };
@@ -72,6 +75,16 @@ pub enum Command {
     /// Each ends with 0 if it was done, with 1 if the instance can't be asked or says no, and with
     /// 2 if it was asked for wrongly.
     Records(Box<RecordsArgs>),
+    /// Print what makes a shell complete the commands and flags
+    ///
+    /// For bash, `oncegate completions bash > /etc/bash_completion.d/oncegate`; other shells have
+    /// other places.
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    ///
+    /// `oncegate man | man -l -` shows it, and `oncegate man --into /usr/share/man/man1` installs
+    /// it, with a page for each command.
+    Man(ManArgs),
 }
 
 /// What to check.
@@ -98,6 +111,21 @@ pub struct ExplainArgs {
     /// What would be run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Which shell to make completions for.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Which manual pages to make.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write this page and one for each command into a folder instead
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
 }
 
 #[cfg(test)]

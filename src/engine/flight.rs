@@ -271,6 +271,11 @@ impl Drop for RunningPlace {
 }
 
 impl Waiter {
+    /// What the request was whose work this one waits for.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
+    }
+
     /// Waits for the flight to land. An answer of the flight's own has the given provenance.
     pub(super) async fn outcome(mut self, provenance: Provenance) -> Outcome {
         let landing = match self.landing.wait_for(Option::is_some).await {

@@ -94,8 +94,7 @@ impl Engine {
 
     /// Gives an operation whose outcome is unknown an answer, which repeats get.
     pub async fn acknowledge(&self, key: &RecordKey, answer: Answer) -> Result<Record, Undecided> {
-        let decided =
-            self.0.decide(key, DecisionKind::Acknowledge, &Verdict::Answered(answer)).await?;
+        let decided = self.0.decide(key, DecisionKind::Ack, &Verdict::Answered(answer)).await?;
         Ok(decided.1)
     }
 
@@ -129,7 +128,7 @@ impl Shared {
                 (Stage::Completed | Stage::AnswerNotKept, DecisionKind::Forget) => found,
                 (
                     Stage::Completed | Stage::AnswerNotKept,
-                    DecisionKind::Acknowledge | DecisionKind::Fail,
+                    DecisionKind::Ack | DecisionKind::Fail,
                 ) => {
                     return Err(Undecided::Known(stage));
                 }

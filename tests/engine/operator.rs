@@ -75,14 +75,14 @@ async fn an_unknown_outcome_is_acknowledged_and_replayed() {
     assert!(matches!(record.state, State::Completed { .. }));
     let expected = [(b"acknowledged".as_slice(), Provenance::Replayed); 2];
     assert_eq!(repeats(&engine).await, (0, told(expected)));
-    assert_eq!(metrics.records_decided.value(DecisionKind::Acknowledge), 1);
+    assert_eq!(metrics.records_decided.value(DecisionKind::Ack), 1);
     for known in [
         engine.acknowledge(&IDENTITY.key, acknowledged()).await.err(),
         engine.fail(&IDENTITY.key).await.err(),
     ] {
         assert_eq!(known, Some(Undecided::Known(Stage::Completed)));
     }
-    assert_eq!(metrics.records_decided.value(DecisionKind::Acknowledge), 1);
+    assert_eq!(metrics.records_decided.value(DecisionKind::Ack), 1);
     assert_eq!(metrics.records_decided.value(DecisionKind::Fail), 0);
 }
 

@@ -111,13 +111,13 @@ labels! {
 }
 
 labels! {
-    /// What an operator has decided of a record.
+    /// What somebody has decided about a record.
     DecisionKind {
-        /// That it is forgotten: the next repeat runs.
+        /// It is forgotten: the next repeat runs.
         Forget = "forget",
-        /// That the operation is done.
-        Acknowledge = "ack",
-        /// That the operation was not done: the next repeat runs.
+        /// Its operation was executed: repeats are told so.
+        Ack = "ack",
+        /// Its operation was not executed: the next repeat runs.
         Fail = "fail",
     }
 }
