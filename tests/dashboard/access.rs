@@ -75,7 +75,7 @@ async fn the_page_may_load_nothing_else() {
 #[tokio::test]
 async fn what_callers_send_is_text_and_nothing_else() {
     const MARKUP: &str = "<img src=x onerror=window.ran=1>\"'><script>window.ran=1</script>";
-    let scene = Scene::told(|proxy| proxy.arg("--show-answers", "true")).await;
+    let scene = Scene::told(|proxy| proxy.toml("show_answers = true\n")).await;
     let browser = &scene.browser;
     scene.ready().await;
     let path = "/v1/%3Cimg%20src=x%20onerror=window.ran=1%3E'\"&lt;b&gt;";

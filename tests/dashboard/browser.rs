@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::program::{Program, Running};
-use crate::support::{Client, Folder, eventually, within};
+use crate::support::{Client, Folder, eventually};
 
 /// One browser at a time: each is many processes.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -157,10 +155,9 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
     }
 
-    /// Chooses an option by its text.
+    /// Chooses an option by its value.
     pub async fn choose(&self, css: &str, option: &str) {
-        let element = self.element(css).await.unwrap_or_else(|error| panic!("{css}: {error}"));
-        self.post(&format!("/element/{element}/value"), json!({"text": option})).await;
+        self.click(&format!("{css} option[value='{option}']")).await;
     }
 
     /// Presses and releases keys, one after the other, wherever the focus is.
@@ -221,12 +218,5 @@ impl Browser {
         let element = element[ELEMENT].as_str().unwrap();
         let path = format!("{}/element/{element}/computedlabel", self.session);
         self.ask("GET", &path, &Value::Null).await.as_str().unwrap().to_owned()
-    }
-
-    /// A picture of what is seen.
-    pub async fn picture(&self) -> Vec<u8> {
-        let path = format!("{}/screenshot", self.session);
-        let picture = within("a picture", self.ask("GET", &path, &Value::Null)).await;
-        STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 }

@@ -88,7 +88,8 @@ async fn a_phone_shows_everything_without_moving_sideways() {
     browser.reload().await;
     scene.ready().await;
     browser.shows("#unknown-count", "1").await;
-    let fits = "return [...document.querySelectorAll('html, main, dialog[open], .scroll, #record-body')]
+    let fits =
+        "return [...document.querySelectorAll('html, main, dialog[open], .scroll, #record-body')]
         .filter((box) => box.scrollWidth > box.clientWidth)
         .map((box) => box.className || box.id || box.tagName)";
     assert_eq!(browser.run(fits).await, json!([]));
@@ -96,7 +97,7 @@ async fn a_phone_shows_everything_without_moving_sideways() {
     browser.shows("#decide", "Acknowledge").await;
     assert_eq!(browser.run(fits).await, json!([]));
     browser.click("#decide-no").await;
-    browser.click("#records-rows .key").await;
+    browser.click("[data-state=outcome-unknown] .key").await;
     browser.shows("#record", "Outcome unknown").await;
     assert_eq!(browser.run(fits).await, json!([]));
     browser.click("#record-close").await;
@@ -215,14 +216,14 @@ async fn everything_has_a_name_for_who_hears_the_page() {
     scene.origin.next(Act::DropAfterExecuting(How::Close));
     scene.charge("lost").send().await;
     scene.charge("a").send().await;
-    scene.charge("a").send().await;
     browser.reload().await;
     scene.ready().await;
+    scene.charge("a").send().await;
     browser.shows("#feed-rows", "Replayed").await;
     let controls = browser
         .run(
-            "return [...document.querySelectorAll('button, input, select, a, [tabindex=\"0\"],
-                section, [role=meter]')].filter((one) => one.offsetParent)",
+            "return [...document.querySelectorAll(`button, input, select, a, [tabindex='0'],
+                section, [role=meter]`)].filter((one) => one.offsetParent)",
         )
         .await;
     let controls = controls.as_array().unwrap();

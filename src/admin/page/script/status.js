@@ -111,7 +111,7 @@ function showCards(status) {
   say(the("prevented-sub"), `since start, ${span(ago(status.started_at))} ago`);
   say(the("flying"), whole(flight.operations));
   const oldest = flight.oldest?.[0];
-  say(the("flying-sub"), [counted(flight.waiters, "caller waits", "callers wait"),
+  say(the("flying-sub"), [counted(flight.waiters, "repeat waits", "repeats wait"),
     oldest ? `oldest ${span(oldest.age_seconds)}` : null].filter(Boolean).join(" · "));
   showKept(store);
   say(the("window"), span(status.effective_window_seconds));
