@@ -8,11 +8,8 @@ use crate::support::{Act, Answer, client};
 #[tokio::test]
 async fn the_token_is_asked_for_and_kept_in_its_tab() {
     let scene = Scene::told(|proxy| {
-        let folder = crate::support::Folder::new();
-        let path = folder.write("token", "open-sesame-0123456789-abcdefghij\n");
-        // The folder is left until the process ends: the instance reads it again.
-        std::mem::forget(folder);
-        proxy.arg("--admin-token-file", &path)
+        let proxy = proxy.file("token", "open-sesame-0123456789-abcdefghij\n");
+        proxy.toml("admin_token_file = \"token\"\n")
     })
     .await;
     let browser = &scene.browser;

@@ -48,12 +48,7 @@ impl Browser {
             address.split('/').next().map(str::to_owned)
         };
         let debugger = chromium.says("the address of its debugger", listens).await;
-        let chromedriver = Program::new("chromedriver").arg("--port=0").start();
-        let listens = |line: &str| {
-            let port = line.split("started successfully on port ").nth(1)?.trim_end_matches('.');
-            format!("127.0.0.1:{port}").parse().ok()
-        };
-        let driver = chromedriver.says("its port", listens).await;
+        let (chromedriver, driver) = driver().await;
         let programs = [chromedriver, chromium];
         let mut browser = Self {
             driver,
@@ -219,4 +214,21 @@ impl Browser {
         let path = format!("{}/element/{element}/computedlabel", self.session);
         self.ask("GET", &path, &Value::Null).await.as_str().unwrap().to_owned()
     }
+}
+
+/// Starts `ChromeDriver`. It takes a port that is free for one version of IP, and may find it taken
+/// for the other one, so that another attempt may be needed.
+async fn driver() -> (Running, SocketAddr) {
+    for _ in 0..10 {
+        let chromedriver = Program::new("chromedriver").arg("--port=0").start();
+        let listens = |line: &str| {
+            let port = line.split("started successfully on port ").nth(1);
+            let address = port.map(|port| format!("127.0.0.1:{}", port.trim_end_matches('.')));
+            address.map(Some).or_else(|| line.contains("Exiting").then_some(None))
+        };
+        if let Some(address) = chromedriver.says("its port", listens).await {
+            return (chromedriver, address.parse().expect("an address"));
+        }
+    }
+    panic!("ChromeDriver finds no port");
 }

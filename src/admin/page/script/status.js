@@ -51,7 +51,7 @@ function showHeard(status) {
   pill.dataset.is = is;
   say(pill, { draining: "Draining", ready: "Ready", failing: "Not ready" }[is]);
   the("drain").disabled = status.draining;
-  const said = failing.filter((check) => check.name !== "draining")
+  const said = failing.filter((check) => check.name !== "drain")
     .map((check) => `${check.name}: ${check.detail ?? "failing"}.`);
   if (status.draining) said.unshift("This instance takes no new connections for long: it drains.");
   say(the("trouble"), said.join(" "));
