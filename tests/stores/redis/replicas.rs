@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::clock::{Clock, Timestamp};
-use oncegate::idempotency::{LeaseToken, State};
+use oncegate::idempotency::{LeaseToken, Record, State};
 use oncegate::store::{Expected, Store as _, StoreError, Swap};
 
 use super::{Process, essence, is_unavailable, loser_to, options, until};
