@@ -6,9 +6,13 @@ use super::answer::Answer;
 use super::health::{Check, checks};
 use super::{AdminTerms, Instance, StoreName};
 use crate::clock::Timestamp;
+use crate::engine::Flying;
 use crate::message::ProblemKind;
 use crate::server::Stage;
 use crate::telemetry::{Counters, Handled, Label, Metrics};
+
+/// The most operations that are shown one by one.
+const OLDEST_MAX: usize = 20;
 
 /// Shows how the instance is.
 pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
@@ -18,11 +22,14 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     let requests = Handled::ALL
         .iter()
         .map(|handled| (handled.name().to_owned(), Value::from(metrics.requests(*handled))));
+    let now = instance.clock.now();
+    let oldest = engine.oldest(OLDEST_MAX);
+    let oldest: Vec<_> = oldest.iter().map(|one| flying(one, now)).collect();
     let routes: Vec<_> = terms.policy.routes().map(|route| route.name.as_ref()).collect();
     Answer::json(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started_at": humantime::format_rfc3339_millis(instance.started_at).to_string(),
-        "now": shown(instance.clock.now()),
+        "now": shown(now),
         "ready": checks.iter().all(|check| check.trouble.is_none()),
         "draining": instance.shutdown.stage() > Stage::Serving,
         "checks": checks.iter().map(check).collect::<Vec<_>>(),
@@ -32,6 +39,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "in_flight": {
             "operations": load.flights,
             "waiters": load.waiters,
+            "oldest": oldest,
         },
         "store": {
             "kind": match instance.store_kind {
@@ -51,6 +59,18 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "routes": routes,
         "show_answers": terms.settings.shows_answers,
     }))
+}
+
+fn flying(flying: &Flying, now: Timestamp) -> Value {
+    let Flying { key, origin } = flying;
+    json!({
+        "key": key.to_base64(),
+        "route": origin.route(),
+        "method": origin.method(),
+        "path": origin.path(),
+        "begun_at": shown(origin.begun_at()),
+        "age_seconds": now.since(origin.begun_at()).as_secs_f64(),
+    })
 }
 
 /// A time as the API writes it.
