@@ -11,20 +11,18 @@ use crate::message::ProblemKind;
 use crate::server::Stage;
 use crate::telemetry::{Counters, Handled, Label, Metrics};
 
-/// The most operations that are shown one by one.
+/// How many of the operations that run are shown.
 const OLDEST_MAX: usize = 20;
 
 /// Shows how the instance is.
 pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     let Instance { engine, store, metrics, .. } = instance;
     let checks = checks(instance, terms);
+    let now = instance.clock.now();
     let (load, usage) = (engine.load(), store.usage());
     let requests = Handled::ALL
         .iter()
         .map(|handled| (handled.name().to_owned(), Value::from(metrics.requests(*handled))));
-    let now = instance.clock.now();
-    let oldest = engine.oldest(OLDEST_MAX);
-    let oldest: Vec<_> = oldest.iter().map(|one| flying(one, now)).collect();
     let routes: Vec<_> = terms.policy.routes().map(|route| route.name.as_ref()).collect();
     Answer::json(&json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -39,7 +37,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "in_flight": {
             "operations": load.flights,
             "waiters": load.waiters,
-            "oldest": oldest,
+            "oldest": engine.oldest(OLDEST_MAX).iter().map(|one| flying(one, now)).collect::<Vec<_>>(),
         },
         "store": {
             "kind": match instance.store_kind {
@@ -61,8 +59,8 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     }))
 }
 
-fn flying(flying: &Flying, now: Timestamp) -> Value {
-    let Flying { key, origin } = flying;
+/// An operation that runs.
+fn flying(Flying { key, origin }: &Flying, now: Timestamp) -> Value {
     json!({
         "key": key.to_base64(),
         "route": origin.route(),
