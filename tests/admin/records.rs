@@ -366,7 +366,7 @@ async fn what_a_process_that_is_gone_has_left_is_decided() {
 async fn answers_are_shown_only_where_that_was_asked_for() {
     let origin = Origin::start().await;
     for shows in [false, true] {
-        let told = looked_after(&origin).arg("--show-answers", &shows.to_string());
+        let told = looked_after(&origin).toml(&format!("show_answers = {shows}\n"));
         let scene =
             Scene { kept: Kept::Memory, proxy: told.start().await, origin: Origin::start().await };
         origin.next(Answer::new(201).header("Set-Cookie", "s=hush").body("the answer"));
