@@ -140,6 +140,14 @@ pub(crate) fn refused(reply: &Reply, status: u16, name: &str) {
     assert_eq!(problem["status"], status, "{reply:?}");
 }
 
+/// A record without the times that are translated from a server's clock whenever it is read.
+fn but_for_times(mut record: Value) -> Value {
+    for name in ["kept_at", "expires_at", "lease_until"] {
+        record[name].take();
+    }
+    record
+}
+
 #[tokio::test]
 async fn records_are_listed_and_shown_in_every_state() {
     for scene in Scene::every().await {
@@ -161,7 +169,8 @@ async fn records_are_listed_and_shown_in_every_state() {
         {
             let record = &listed[key];
             assert_eq!(record["state"], state);
-            assert_eq!(scene.good("GET", &path(key), None).await, *record);
+            let shown = scene.good("GET", &path(key), None).await;
+            assert_eq!(but_for_times(shown), but_for_times(record.clone()));
             assert_eq!(
                 [&record["route"], &record["method"], &record["path"]],
                 ["payments", "POST", "/pay/now"]
