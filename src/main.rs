@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
-    CheckArgs, Cli, Command, ExplainArgs, RemoteError, RunArgs, drain, effective, explain, health,
+    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RemoteError, RunArgs, completions, drain,
+    effective, explain, health, manual, manuals,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain_one(&arguments),
         Command::Health(arguments) => health(&arguments).map_err(Failure::from),
         Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
+        Command::Completions(arguments) => print(&completions(arguments.shell)),
+        Command::Man(arguments) => man(&arguments),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -61,13 +64,13 @@ fn main() -> ExitCode {
 
 fn check(arguments: &CheckArgs) -> Result<(), Failure> {
     if arguments.schema {
-        return print(&format!("{:#}\n", schema()));
+        return print(format!("{:#}\n", schema()));
     }
     let (settings, _) = load(&arguments.run)?;
     for warning in settings.warnings() {
         eprintln!("warning: {warning}");
     }
-    print(&effective(&settings))
+    print(effective(&settings))
 }
 
 fn explain_one(arguments: &ExplainArgs) -> Result<(), Failure> {
@@ -75,7 +78,14 @@ fn explain_one(arguments: &ExplainArgs) -> Result<(), Failure> {
     let raw = read_bounded(&arguments.request)
         .map_err(|error| Failure::Runtime(format!("{}: {error}", arguments.request.display())))?;
     let text = explain(&settings, raw).map_err(|error| Failure::Usage(error.to_string()))?;
-    print(&text)
+    print(text)
+}
+
+fn man(arguments: &ManArgs) -> Result<(), Failure> {
+    let Some(folder) = &arguments.into else {
+        return print(manual().map_err(|error| Failure::Runtime(error.to_string()))?);
+    };
+    manuals(folder).map_err(|error| Failure::Runtime(format!("{}: {error}", folder.display())))
 }
 
 fn run(arguments: &RunArgs) -> Result<(), Failure> {
@@ -127,8 +137,8 @@ fn usage(mistakes: &Mistakes) -> Failure {
     Failure::Usage(mistakes.to_string())
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Runtime(error.to_string()))
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_ref()).map_err(|error| Failure::Runtime(error.to_string()))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -528,10 +528,9 @@ fn the_example_documents_every_key_with_its_default() {
     }
 }
 
-/// The rows of a table in the README, by the heading above it.
-fn rows(heading: &str) -> Vec<Vec<&'static str>> {
-    let readme = include_str!("../README.md");
-    let (_, below) = readme.split_once(&format!("\n### {heading}")).unwrap();
+/// The rows of a table in a document, by the heading above it.
+fn rows(document: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
+    let (_, below) = document.split_once(&format!("# {heading}")).unwrap();
     let rows = below.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
@@ -556,7 +555,7 @@ fn defaults() -> BTreeMap<String, Option<String>> {
 fn the_readme_tells_every_limit_with_its_default() {
     let defaults = defaults();
     let mut told = BTreeSet::new();
-    for row in rows("Limits") {
+    for row in rows(include_str!("../README.md"), "Limits") {
         let (keys, values) = (codes(row[0]), codes(row[1]));
         assert_eq!(keys.len(), values.len(), "{row:?}");
         for (key, value) in keys.into_iter().zip(values) {
@@ -581,10 +580,10 @@ fn the_readme_tells_every_limit_with_its_default() {
 }
 
 #[test]
-fn the_readme_tells_every_key_of_connections() {
+fn the_reference_tells_every_key_of_connections() {
     let defaults = defaults();
     let mut told = BTreeSet::new();
-    for row in rows("Connections") {
+    for row in rows(include_str!("../docs/reference.md"), "Connections") {
         for key in codes(row[0]) {
             let default = defaults.get(key).unwrap_or_else(|| panic!("{key} is no key"));
             assert_eq!(codes(row[2]).first().copied(), default.as_deref(), "{key}");

@@ -6,17 +6,20 @@ mod drain;
 mod explain;
 mod flags;
 mod health;
+mod manual;
 mod remote;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::check::effective;
 pub use self::drain::{DrainArgs, drain};
 pub use self::explain::{ExplainError, explain};
 pub use self::flags::RunArgs;
 pub use self::health::{HealthArgs, health};
+pub use self::manual::{completions, manual, manuals};
 pub use self::remote::{Remote, RemoteError};
 
 /// Makes any HTTP API idempotent: runs the first request with a key, keeps its answer, and gives
@@ -62,6 +65,16 @@ pub enum Command {
     /// goes on serving until it is told to end. It ends with 0 once nothing is left, and with 1 if
     /// something is when the time has passed.
     Drain(Box<DrainArgs>),
+    /// Print what makes a shell complete the commands and flags
+    ///
+    /// For bash, `oncegate completions bash > /etc/bash_completion.d/oncegate`; other shells have
+    /// other places.
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    ///
+    /// `oncegate man | man -l -` shows it, and `oncegate man --into /usr/share/man/man1` installs
+    /// it, with a page for each command.
+    Man(ManArgs),
 }
 
 /// What to check.
@@ -88,6 +101,21 @@ pub struct ExplainArgs {
     /// What would be run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Which shell to make completions for.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Which manual pages to make.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write this page and one for each command into a folder instead
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
 }
 
 #[cfg(test)]

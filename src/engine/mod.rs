@@ -7,6 +7,7 @@ mod flight;
 mod follow;
 mod lead;
 mod lease;
+mod operator;
 mod renewal;
 mod unprotected;
 
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+
+pub use self::flight::Flying;
+pub use self::operator::Undecided;
 
 use self::flight::{Flights, Joined};
 use self::lease::LATE_WRITES_MAX;
