@@ -74,7 +74,9 @@ async fn a_batch_is_sent_again_while_that_may_help() {
     for mood in [Mood::Closes, Mood::Answers(429), Mood::Answers(503)] {
         let (origin, collector) = (Origin::start().await, Collector::start().await);
         collector.feels(mood);
-        let proxy = collector.told_by_proxy_before(&origin).start().await;
+        // Long enough for both spans to be of one batch.
+        let proxy = collector.told_by_proxy_before(&origin).env("OTEL_BSP_SCHEDULE_DELAY", "1000");
+        let proxy = proxy.start().await;
         client(&proxy).get("/charges").send().await;
         collector.wait_for_posts(1).await;
         collector.feels(Mood::Takes);
@@ -92,7 +94,8 @@ async fn a_batch_is_sent_again_while_that_may_help() {
 async fn traces_go_on_when_the_collector_is_back() {
     let (origin, collector) = (Origin::start().await, Collector::start().await);
     collector.feels(Mood::Answers(400));
-    let proxy = collector.told_by_proxy_before(&origin).start().await;
+    let proxy = collector.told_by_proxy_before(&origin).env("OTEL_BSP_SCHEDULE_DELAY", "1000");
+    let proxy = proxy.start().await;
     client(&proxy).get("/charges").send().await;
     proxy.wait_for_log("trouble", |line| line.contains("it answers with 400")).await;
     collector.feels(Mood::Takes);
