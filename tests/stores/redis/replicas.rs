@@ -26,7 +26,7 @@ async fn pair() -> (Arc<Server>, Process, Process) {
     (server, Process::new(first).await, Process::new(second).await)
 }
 
-fn lease_until(record: &oncegate::idempotency::Record) -> Timestamp {
+fn lease_until(record: &Record) -> Timestamp {
     let State::InFlight { lease_until } = record.state else {
         panic!("it is not in flight: {record:?}")
     };
