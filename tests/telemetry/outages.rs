@@ -54,6 +54,23 @@ async fn requests_do_not_notice_a_collector_in_trouble() {
     }
 }
 
+/// One that is slow is told of as much as it takes, and each span is told or counted.
+#[tokio::test]
+async fn each_span_is_told_or_counted() {
+    let (origin, collector) = (Origin::start().await, Collector::start().await);
+    collector.feels(Mood::Dawdles);
+    let proxy = collector
+        .told_by_proxy_before(&origin)
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "16")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8");
+    let proxy = proxy.start().await;
+    ask(&proxy, 100).await;
+    let dropped = total(&ended(proxy).await, "trace_spans_dropped");
+    let told = collector.spans().len() as u64;
+    assert_eq!(told + dropped, 100 * 5);
+    assert!(told >= 8 && dropped > 0, "{told} were told, and {dropped} dropped");
+}
+
 /// The same where nobody listens.
 #[tokio::test]
 async fn requests_do_not_notice_that_nobody_listens() {
