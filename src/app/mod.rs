@@ -1,6 +1,11 @@
 //! Joins the parts, starts them, and ends them in good order.
 
 mod admin;
+#[cfg(feature = "otlp")]
+mod export;
+#[cfg(not(feature = "otlp"))]
+#[path = "without_export.rs"]
+mod export;
 mod reload;
 mod signals;
 mod store;
@@ -16,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use self::admin::AdminListener;
+use self::export::Exporter;
 use self::reload::ReloadHandle;
 use self::signals::{Asked, Signals};
 use self::store::Opened;
@@ -57,6 +63,7 @@ struct Drain {
     shutdown: ShutdownHandle,
     timeout: Duration,
     access_log: JoinHandle<()>,
+    exporter: Exporter,
 }
 
 /// Why an instance was not started, or did not end well.
@@ -109,6 +116,7 @@ impl App {
         let settings = Arc::new(settings);
         let engine = engine(&settings, &store, &clock, &metrics)?;
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
+        let (traces, exporter) = export::start(&metrics)?;
         let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
         let tunnels = settings.limits.connections_max.min(Semaphore::MAX_PERMITS);
         let common = Common {
@@ -116,6 +124,7 @@ impl App {
             budget: Budget::new(settings.limits.buffered_bytes_max),
             tunnels: Arc::new(Semaphore::new(tunnels)),
             access_log,
+            traces,
             feed: Feed::default(),
             entrance: Arc::clone(&entrance),
             admin: Arc::new(ArcSwap::from_pointee(workers::admin(&settings))),
@@ -132,7 +141,8 @@ impl App {
             metrics: Arc::clone(&metrics),
             shutdown: signal,
         };
-        let drain = Drain { shutdown, timeout: settings.drain_timeout, access_log: writer };
+        let timeout = settings.drain_timeout;
+        let drain = Drain { shutdown, timeout, access_log: writer, exporter };
         let workers = Workers::new(common, Arc::clone(&settings));
         let weak = workers.downgrade();
         let reload = ReloadHandle::start(given, files, weak, settings, Arc::clone(&metrics))?;
@@ -182,7 +192,7 @@ impl App {
 
     fn drain(self) -> Result<(), AppError> {
         let Self { engine, metrics, server, admin, .. } = self;
-        let Drain { shutdown, timeout, access_log } = self.drain;
+        let Drain { shutdown, timeout, access_log, exporter } = self.drain;
         let (runtime, mut signals) = (self.runtime, self.signals);
         shutdown.advance(Stage::Draining);
         let (ended, end) = tokio::sync::oneshot::channel();
@@ -206,6 +216,7 @@ impl App {
         if waiting.join().is_err() {
             tracing::error!("the end of the workers was not waited for");
         }
+        exporter.finish();
         if let Some(admin) = admin {
             admin.end();
         }
@@ -341,6 +352,8 @@ fn log_totals(metrics: &Metrics) {
         evicted_before_expiry = metrics.evictions.counter().value(),
         unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
         reloads_refused = metrics.reloads.value(Reloaded::Refused),
+        access_log_dropped = metrics.access_log_dropped.value(),
+        trace_spans_dropped = metrics.trace_spans_dropped.value(),
         "ended"
     );
 }

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::message::{Budget, Pace};
 use crate::proxy::{Live, Proxy, ProxyLimits};
 use crate::server::Entrance;
+use crate::telemetry::trace::Traces;
 use crate::telemetry::{AccessLog, Feed, Metrics, Traffic};
 use crate::upstream::{Upstream, UpstreamOptions};
 
@@ -41,6 +42,7 @@ pub(super) struct Common {
     pub(super) budget: Budget,
     pub(super) tunnels: Arc<Semaphore>,
     pub(super) access_log: AccessLog,
+    pub(super) traces: Traces,
     pub(super) feed: Feed,
     pub(super) entrance: Arc<ArcSwap<Entrance>>,
     pub(super) admin: Arc<ArcSwap<AdminTerms>>,
@@ -168,6 +170,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
             tally: traffic.tally(settings.policy.routes().map(|route| &route.name)),
             access_log: self.access_log.selecting(settings.access_log),
+            traces: self.traces.clone(),
             feed: self.feed.clone(),
         }
     }

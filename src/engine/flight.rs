@@ -1,8 +1,9 @@
 //! Operations that run in this process: one flight for each, and everybody who waits for it.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -14,6 +15,15 @@ use crate::idempotency::{
 };
 
 const SHARDS: usize = 64;
+
+/// An operation that runs in this process.
+#[derive(Clone, Debug)]
+pub struct Flying {
+    /// The key of its record.
+    pub key: RecordKey,
+    /// What the request was that began it.
+    pub origin: Arc<Origin>,
+}
 
 /// All flights of this process.
 #[derive(Debug)]
@@ -108,11 +118,11 @@ impl Flights {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
+        self.running.load(Relaxed)
     }
 
     pub(super) fn waiters(&self) -> usize {
-        self.waiters.load(Ordering::Relaxed)
+        self.waiters.load(Relaxed)
     }
 
     /// Joins the flight of an operation, or begins it.
@@ -146,11 +156,33 @@ impl Flights {
             return Err(Refusal::Busy(Limit::WaitersPerKey));
         }
         if !take(&self.waiters, self.limits.waiters_max) {
-            flight.waiters.fetch_sub(1, Ordering::Relaxed);
+            flight.waiters.fetch_sub(1, Relaxed);
             return Err(Refusal::Busy(Limit::Waiters));
         }
         let place = Place { flights: Arc::clone(self), flight: Arc::clone(flight) };
         Ok(Joined::Follower(flight.waiter(Some(place))))
+    }
+
+    /// The operations that run longest, the oldest first, at most so many; only those whose origin
+    /// is known.
+    pub(super) fn oldest(&self, count: usize) -> Vec<Flying> {
+        let mut oldest = BinaryHeap::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (identity, flight) in shard.iter() {
+                let Some(origin) = &flight.origin else { continue };
+                let begun_at = (origin.begun_at(), identity.key);
+                if oldest.len() < count {
+                    oldest.push(Begun(begun_at, Arc::clone(origin)));
+                } else if let Some(mut youngest) = oldest.peek_mut()
+                    && begun_at < youngest.0
+                {
+                    *youngest = Begun(begun_at, Arc::clone(origin));
+                }
+            }
+        }
+        let flying = |Begun((_, key), origin)| Flying { key, origin };
+        oldest.into_sorted_vec().into_iter().map(flying).collect()
     }
 
     fn shard(&self, key: &RecordKey) -> MutexGuard<'_, Shard> {
@@ -167,12 +199,35 @@ impl Flight {
     }
 }
 
+/// When an operation began, by which they are in order.
+struct Begun((Timestamp, RecordKey), Arc<Origin>);
+
+impl Ord for Begun {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Begun {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Begun {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Begun {}
+
 /// Counts one more, unless that would be more than `max`.
 fn take(count: &AtomicUsize, max: usize) -> bool {
-    if count.fetch_add(1, Ordering::Relaxed) < max {
+    if count.fetch_add(1, Relaxed) < max {
         return true;
     }
-    count.fetch_sub(1, Ordering::Relaxed);
+    count.fetch_sub(1, Relaxed);
     false
 }
 
@@ -211,11 +266,16 @@ impl Drop for Leader {
 
 impl Drop for RunningPlace {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Relaxed);
     }
 }
 
 impl Waiter {
+    /// What the request was whose work this one waits for.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
+    }
+
     /// Waits for the flight to land. An answer of the flight's own has the given provenance.
     pub(super) async fn outcome(mut self, provenance: Provenance) -> Outcome {
         let landing = match self.landing.wait_for(Option::is_some).await {
@@ -271,8 +331,8 @@ fn streaming(provenance: Provenance, refusal: Refusal) -> Outcome {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.flight.waiters.fetch_sub(1, Ordering::Relaxed);
-        self.flights.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.flight.waiters.fetch_sub(1, Relaxed);
+        self.flights.waiters.fetch_sub(1, Relaxed);
     }
 }
 
@@ -346,6 +406,26 @@ mod tests {
         assert_eq!(flights.waiters(), 0);
         drop((one, two));
         assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn those_that_run_longest_are_shown() {
+        let limits = EngineLimits { flights_max: 10, ..LIMITS };
+        let flights = Arc::new(Flights::new(limits));
+        let begin = |key: u8, begun_at| {
+            let origin = Origin::new("a", "POST", "/", Timestamp::from_millis(begun_at));
+            flights.join(&identity(key), Some(origin)).unwrap()
+        };
+        let mut flying: Vec<_> =
+            [(1, 50), (2, 10), (3, 40), (4, 20), (5, 30)].map(|(key, at)| begin(key, at)).into();
+        let shown = |count| -> Vec<_> {
+            flights.oldest(count).iter().map(|flying| flying.key.as_bytes()[0]).collect()
+        };
+        assert_eq!(shown(3), [2, 4, 5]);
+        assert_eq!(shown(9), [2, 4, 5, 3, 1]);
+        assert_eq!(shown(0), [0_u8; 0]);
+        drop(flying.remove(1));
+        assert_eq!(shown(1), [4]);
     }
 
     #[test]

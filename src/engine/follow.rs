@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::idempotency::{Record, RecordKey, State};
 use crate::store::StoreError;
 use crate::telemetry::StoreOperation;
+use crate::telemetry::trace::{Kind, child};
 
 /// The first pause between looks at the record; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -27,10 +28,15 @@ pub(super) struct Found {
 impl Shared {
     /// The record, as the store has it.
     pub(super) async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("store load");
         let started = Instant::now();
         let loaded = self.store.load(key).await;
         self.metrics.store_durations.observe(StoreOperation::Load, started.elapsed());
-        loaded.inspect_err(|_| self.metrics.store_errors.increment(StoreOperation::Load))
+        loaded.inspect_err(|_| {
+            span.fail("store-unavailable");
+            self.metrics.store_errors.increment(StoreOperation::Load);
+        })
     }
 
     /// Waits until the record is no longer in flight, and returns what is there then; nothing if
@@ -40,6 +46,8 @@ impl Shared {
         key: &RecordKey,
         deadline: Timestamp,
     ) -> Result<Option<Found>, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("wait");
         let mut pause = PAUSE_MIN;
         loop {
             let left = deadline.since(self.clock.now());

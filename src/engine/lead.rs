@@ -19,6 +19,7 @@ use crate::idempotency::{
     Refusal, State, Terms, decide,
 };
 use crate::store::{Expected, StoreError, Swap};
+use crate::telemetry::trace::{Kind, child};
 use crate::telemetry::{StoreOperation, UnknownCause};
 
 /// How often a claim is tried that others keep changing.
@@ -226,10 +227,13 @@ impl Shared {
         expected: Expected,
         next: Option<Record>,
     ) -> Result<Swap, StoreError> {
+        let mut span = child(Kind::Internal);
+        span.name("store swap");
         let started = Instant::now();
         let swapped = self.store.swap(key, expected, next).await;
         self.metrics.store_durations.observe(StoreOperation::Swap, started.elapsed());
         if let Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) = swapped {
+            span.fail("store-unavailable");
             self.metrics.store_errors.increment(StoreOperation::Swap);
         }
         swapped

@@ -7,6 +7,7 @@ mod flight;
 mod follow;
 mod lead;
 mod lease;
+mod operator;
 mod renewal;
 mod unprotected;
 
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+
+pub use self::flight::Flying;
+pub use self::operator::Undecided;
 
 use self::flight::{Flights, Joined};
 use self::lease::LATE_WRITES_MAX;
@@ -25,6 +29,7 @@ use crate::idempotency::{
 };
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::telemetry::trace::{Kind, carried, child};
 
 /// Runs each operation at most once. A clone is the same engine.
 #[derive(Clone, Debug)]
@@ -115,12 +120,17 @@ impl Engine {
         match self.0.flights.join(&flown(identity, &terms), origin) {
             Ok(Joined::Leader(leader, waiter)) => {
                 let shared = Arc::clone(&self.0);
-                self.0.tasks.spawn(shared.lead(leader, identity, terms, work));
+                self.0.tasks.spawn(carried(shared.lead(leader, identity, terms, work)));
                 waiter.outcome(Provenance::Executed).await
             }
             Ok(Joined::Follower(waiter)) => {
                 // Its work is never done, and holds a whole request.
                 drop(work);
+                let mut span = child(Kind::Internal);
+                span.name("wait");
+                if let Some(first) = waiter.origin().and_then(Origin::span) {
+                    span.link(first);
+                }
                 let outcome = waiter.outcome(Provenance::Collapsed);
                 match tokio::time::timeout(terms.wait, outcome).await {
                     Ok(outcome) => outcome,

@@ -19,7 +19,7 @@ pub use key::{
 };
 pub use origin::{Origin, TraceContext};
 pub use outcome::{Attempt, Broken, Failure, Limit, Outcome, Provenance, Refusal, Unreachable};
-pub use record::{LeaseToken, Record, State, TokenSource};
+pub use record::{LeaseToken, Record, Stage, State, TokenSource};
 
 /// What one request is about: the key of its record, and what must not change under that key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -6,6 +6,7 @@ use bytes::{Buf as _, BufMut};
 
 use super::codec::CodecError;
 use crate::clock::Timestamp;
+use crate::telemetry::trace::{SpanContext, SpanId, TraceId};
 
 /// The longest path that is kept, in bytes; more of it is cut off.
 const PATH_BYTES_MAX: usize = 256;
@@ -37,6 +38,12 @@ pub struct TraceContext {
     pub trace_id: [u8; 16],
     /// The span in it.
     pub span_id: [u8; 8],
+}
+
+impl From<SpanContext> for TraceContext {
+    fn from(span: SpanContext) -> Self {
+        Self { trace_id: *span.trace_id.as_bytes(), span_id: *span.span_id.as_bytes() }
+    }
 }
 
 impl Origin {
@@ -92,6 +99,13 @@ impl Origin {
     /// Which span of which trace it was, if it was traced.
     pub fn trace(&self) -> Option<TraceContext> {
         self.trace
+    }
+
+    /// The same span, as others that are traced name it.
+    pub fn span(&self) -> Option<SpanContext> {
+        let TraceContext { trace_id, span_id } = self.trace?;
+        let (trace_id, span_id) = (TraceId::from_bytes(trace_id)?, SpanId::from_bytes(span_id)?);
+        Some(SpanContext::new(trace_id, span_id, false))
     }
 
     /// How many repeats this process has answered from the record.

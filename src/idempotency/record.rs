@@ -44,6 +44,19 @@ pub enum State {
     Indeterminate,
 }
 
+/// How far an operation is, as people are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// It runs.
+    InFlight,
+    /// It has ended, and its answer was kept.
+    Completed,
+    /// It has ended, and its answer was not kept.
+    AnswerNotKept,
+    /// Nobody knows whether it was executed.
+    OutcomeUnknown,
+}
+
 /// Who holds a record: a number that no other claim has.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct LeaseToken(pub u64);
@@ -63,6 +76,33 @@ impl Record {
             State::Completed { .. } | State::Unreplayable | State::Indeterminate => false,
         };
         now > self.expires_at && !is_running
+    }
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::InFlight, Self::Completed, Self::AnswerNotKept, Self::OutcomeUnknown];
+
+    /// How far the operation of a record is. One whose holder's word has run out may have been
+    /// executed or not.
+    pub fn of(record: &Record, now: Timestamp) -> Self {
+        match record.state {
+            State::InFlight { lease_until } if lease_until >= now => Self::InFlight,
+            State::Completed { .. } => Self::Completed,
+            State::Unreplayable => Self::AnswerNotKept,
+            State::InFlight { .. } | State::Indeterminate => Self::OutcomeUnknown,
+        }
+    }
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InFlight => "in-flight",
+            Self::Completed => "completed",
+            Self::AnswerNotKept => "answer-not-kept",
+            Self::OutcomeUnknown => "outcome-unknown",
+        }
     }
 }
 

@@ -14,13 +14,16 @@ use super::body::Streamed;
 use super::capture::{Captured, capture};
 use super::framing::Framing;
 use super::grpc::{self, Ending};
+use super::note::{Took, answered, is_failure, outgoing};
 use super::pass::passed_on;
+use super::reply::{broken_cause, unreachable_cause};
 use super::steering::Steering;
 use crate::clock::Clock;
 use crate::idempotency::{Answer, AnswerBuilder, Attempt, Broken, Failure, Unreachable};
 use crate::message::{Body, Field, Reservation, Style, clean, scan};
 use crate::policy::{Class, Route};
 use crate::server::Running;
+use crate::telemetry::trace::Span;
 use crate::transport::TlsFault;
 use crate::upstream::{AnswerBody, Lost, NotSent, SendError, Upstream};
 
@@ -29,6 +32,8 @@ pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     pub(super) request: Request<Body>,
     pub(super) answering: Answering,
+    /// Who is told how long it took.
+    pub(super) took: Took,
 }
 
 /// What becomes of the answer.
@@ -63,8 +68,26 @@ pub(super) enum Goal {
 
 impl Exchange {
     /// Sends the request, and reads the answer whole.
-    pub(super) async fn attempt(self) -> Attempt {
-        let Self { upstream, request, mut answering } = self;
+    pub(super) async fn attempt(mut self) -> Attempt {
+        let mut span = outgoing(&mut self.request, &self.upstream);
+        let _measured = self.took.begin();
+        let attempt = self.exchange(&mut span).await;
+        match &attempt {
+            Attempt::NotSent(reason) => span.fail(unreachable_cause(*reason)),
+            Attempt::Unknown(reason) => span.fail(broken_cause(*reason)),
+            Attempt::Keep(_)
+            | Attempt::KeepFor(..)
+            | Attempt::Discard(_)
+            | Attempt::Hold(_)
+            | Attempt::Streaming
+            | Attempt::StreamingDiscard
+            | Attempt::StreamingHold => {}
+        }
+        attempt
+    }
+
+    async fn exchange(self, span: &mut Span) -> Attempt {
+        let Self { upstream, request, mut answering, took: _ } = self;
         if let Goal::Observe { begun, .. } = &answering.goal {
             begun.store(true, Ordering::Release);
         }
@@ -73,6 +96,7 @@ impl Exchange {
             Err(error) => return without_answer(error),
         };
         let (mut parts, body) = response.into_parts();
+        answered(span, parts.status, is_failure);
         let Ok(framing) = Framing::of(&parts, &body) else {
             return Attempt::Unknown(Broken::Malformed);
         };

@@ -71,6 +71,16 @@ impl ReplyBody {
     pub const fn empty() -> Self {
         Self::Full(Bytes::new())
     }
+
+    /// Its length, if that is known.
+    pub(super) fn known_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Trailed(trailed) => Some(trailed.bytes.len() as u64),
+            Self::Full(_) | Self::Passed(_) | Self::Alone(_) | Self::Streamed(_) => {
+                self.size_hint().exact()
+            }
+        }
+    }
 }
 
 impl http_body::Body for ReplyBody {

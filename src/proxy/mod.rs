@@ -9,6 +9,7 @@ mod grpc;
 mod guard;
 mod hops;
 mod live;
+mod note;
 mod observe;
 mod outbound;
 mod pass;
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 
 pub use self::body::{ReplyBody, Streamed, Trailed};
 pub use self::live::Live;
+use self::note::{Became, Came};
 use self::reply::Reply;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::Engine;
@@ -37,7 +39,8 @@ use crate::message::{
 };
 use crate::policy::{Asked, Hop, Mode, Policy, Route};
 use crate::server::{Caller, Peer};
-use crate::telemetry::{AccessLog, Entry, Feed, Metrics, Tally};
+use crate::telemetry::trace::Traces;
+use crate::telemetry::{AccessLog, Feed, Metrics, Tally};
 use crate::transport::{Networks, Shown};
 use crate::upstream::Upstream;
 
@@ -66,6 +69,8 @@ pub struct Proxy {
     pub tally: Tally,
     /// Where requests are logged.
     pub access_log: AccessLog,
+    /// Where they are traced.
+    pub traces: Traces,
     /// Where duplicates are told of.
     pub feed: Feed,
 }
@@ -101,17 +106,20 @@ impl Proxy {
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<ReplyBody> {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
-        let is_told = self.access_log.is_on() || self.feed.is_watched();
-        let logged = is_told.then(|| (parts.method.clone(), parts.uri.clone()));
+        let mut span = self.traces.begin(&mut parts.headers);
         let hop = hops::judge(&caller.peer, &self.trusted);
         let shaped = shape(&mut parts, &caller.peer, hop);
         let fields = scan(&parts.headers);
         let acts_as = fields.has(Field::MethodOverride).then(|| overriding_method(&parts.headers));
         let body = Inbound::new(body, parts.version);
+        let is_told = self.access_log.is_on() || self.feed.is_watched() || span.is_recorded();
+        let came = is_told.then(|| Came::of(&parts, &body, &span));
+        note::asked(&mut span, &parts, &caller.peer);
         let end = body.end();
         let head = Head { parts, fields, caller, acts_as, hop };
         let style = head.style();
         let (route, reply) = match shaped {
+            Ok(()) if span.is_recorded() => Box::pin(span.around(self.handle(head, body))).await,
             Ok(()) => self.handle(head, body).await,
             Err(problem) => (None, problem.into()),
         };
@@ -122,26 +130,11 @@ impl Proxy {
         if let Some(problem) = reply.problem() {
             self.metrics.refusals.increment(problem);
         }
-        if let Some((method, uri)) = logged {
-            let key = reply.key.as_ref().map(|key| key.to_base64());
-            let entry = Entry {
-                time: self.clock.now().before(took),
-                route: route.map_or("", |route| &route.name),
-                method: method.as_str(),
-                path: uri.path(),
-                status: reply.status().as_u16(),
-                handled: reply.handled,
-                key: key.as_deref(),
-                problem: reply.problem().map(ProblemKind::name),
-                would_be: reply.would_be,
-                duration: took,
-            };
-            if self.access_log.wants(reply.handled) {
-                self.access_log.log(&entry);
-            }
-            self.feed.tell(&entry);
-        }
-        reply.into_response(style)
+        let Some(came) = came else { return reply.into_response(style) };
+        let became = Became::of(route, took, &reply);
+        let response = reply.into_response(style);
+        self.note(&came, &became, &response, &mut span);
+        response
     }
 
     /// Answers a request, and says which route it took, if it came to one.

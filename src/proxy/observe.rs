@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::admit::admit_guarded;
 use super::attempt::{Answering, Exchange, Goal};
 use super::guard::{choose, malformed};
+use super::note::Took;
 use super::reply::{Reply, failed, refused};
 use super::{Head, Proxy, outbound};
 use crate::idempotency::{
@@ -131,7 +132,9 @@ impl Proxy {
         let begun = Arc::new(AtomicBool::new(false));
         // The body takes its room whoever sends it: the exchange, or this one.
         let room = Arc::new(reservation);
+        let took = Took::default();
         let exchange = Box::new(Exchange {
+            took: took.clone(),
             upstream: self.upstream.clone(),
             request: outbound::passed(head.again(), bytes.clone().into(), &self.upstream),
             answering: Answering {
@@ -154,7 +157,8 @@ impl Proxy {
             Outcome::Failed(failure) => Err(failed(failure)),
             Outcome::Answered { .. } | Outcome::Streaming(_) | Outcome::Refused(_) => {
                 let answer = streamed.await.map_err(|_| failed(ABANDONED))?;
-                Ok(Reply { key: Some(identity.key), ..Reply::without_key(answer, Handled::Passed) })
+                let reply = Reply::without_key(answer, Handled::Passed).after(took.time());
+                Ok(Reply { key: Some(identity.key), ..reply })
             }
         }
     }

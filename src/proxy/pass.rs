@@ -6,11 +6,13 @@ use http_body::Body as _;
 
 use super::attempt::failure;
 use super::framing::Framing;
+use super::note::{Took, answered, is_failure, outgoing};
 use super::reply::{Reply, failed};
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
 use crate::message::{Body, Field, Inbound, Problem, ProblemKind, clean, scan};
 use crate::telemetry::Handled;
+use crate::telemetry::trace::Span;
 
 impl Proxy {
     /// Passes a request on that is not guarded.
@@ -32,7 +34,9 @@ impl Proxy {
             Body::Arriving(arriving) => Some(arriving.sent()),
             Body::Empty | Body::Full(_) => None,
         };
-        let request = outbound::passed(head, body, &self.upstream);
+        let mut request = outbound::passed(head, body, &self.upstream);
+        let (took, mut span) = (Took::default(), outgoing(&mut request, &self.upstream));
+        let measured = took.begin();
         let sent = self.upstream.send(request);
         let response = match uploaded {
             None => tokio::time::timeout(self.limits.pass_timeout, sent).await.ok(),
@@ -46,12 +50,23 @@ impl Proxy {
                 } => None,
             },
         };
+        drop(measured);
         match response {
-            None => Err(failed(Failure::TimedOut)),
-            Some(Err(error)) => Err(failed(failure(error))),
-            Some(Ok(response)) => passed(response.map(ReplyBody::Passed)),
+            None => Err(lost(Failure::TimedOut, &mut span)),
+            Some(Err(error)) => Err(lost(failure(error), &mut span)),
+            Some(Ok(response)) => {
+                answered(&mut span, response.status(), is_failure);
+                Ok(passed(response.map(ReplyBody::Passed))?.after(took.time()))
+            }
         }
     }
+}
+
+/// What is told, also to those who trace it, when there is no answer.
+pub(super) fn lost(failure: Failure, span: &mut Span) -> Problem {
+    let problem = failed(failure);
+    span.fail(problem.kind().name());
+    problem
 }
 
 fn may_pass(head: &Head<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! What a caller gets: outcomes and problems as answers.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
 use super::body::Trailed;
@@ -10,6 +12,7 @@ use crate::idempotency::{
 };
 use crate::message::{Problem, ProblemKind, Style};
 use crate::policy::Identified;
+use crate::telemetry::trace::SpanContext;
 use crate::telemetry::{Handled, Unprotected};
 
 const DUPLICATE_KEY: HeaderName = HeaderName::from_static("duplicate-key");
@@ -26,6 +29,10 @@ pub(super) struct Reply {
     pub(super) problem: Option<Box<Problem>>,
     /// What would have become of the request, if it was only observed.
     pub(super) would_be: Option<&'static str>,
+    /// How long the upstream took for it.
+    pub(super) upstream: Option<Duration>,
+    /// The span of the first request, if this is a repeat.
+    pub(super) first: Option<SpanContext>,
 }
 
 /// Whose operation an answer is about.
@@ -52,12 +59,25 @@ impl About {
 impl Reply {
     /// The answer to a request that has no key.
     pub(super) fn without_key(response: Response<ReplyBody>, handled: Handled) -> Self {
-        Self { response, handled, key: None, problem: None, would_be: None }
+        Self {
+            response,
+            handled,
+            key: None,
+            problem: None,
+            would_be: None,
+            upstream: None,
+            first: None,
+        }
     }
 
     /// The same to a request that was only observed: this would have become of it.
     pub(super) fn but_for(self, would_be: &'static str, key: Option<RecordKey>) -> Self {
         Self { handled: Handled::Observed, would_be: Some(would_be), key, ..self }
+    }
+
+    /// The same, for which the upstream took so long.
+    pub(super) fn after(self, upstream: Option<Duration>) -> Self {
+        Self { upstream, ..self }
     }
 
     /// The same, as the last one of its connection.
@@ -128,7 +148,7 @@ impl Proxy {
         streamed: Option<Response<ReplyBody>>,
     ) -> Reply {
         let problem = match outcome {
-            Outcome::Answered { answer, provenance, answered_at, .. } => {
+            Outcome::Answered { answer, provenance, answered_at, origin } => {
                 let age = self.clock.now().since(answered_at).as_secs();
                 let handled = match provenance {
                     Provenance::Executed | Provenance::Unprotected => Handled::Executed,
@@ -136,7 +156,14 @@ impl Proxy {
                     Provenance::Replayed => Handled::Replayed,
                 };
                 let response = answered(&about, &answer, provenance, age);
-                return Reply { key: Some(about.key), ..Reply::without_key(response, handled) };
+                let first = match provenance {
+                    Provenance::Executed | Provenance::Unprotected => None,
+                    Provenance::Collapsed | Provenance::Replayed => {
+                        origin.and_then(|origin| origin.span())
+                    }
+                };
+                let key = Some(about.key);
+                return Reply { key, first, ..Reply::without_key(response, handled) };
             }
             Outcome::Streaming(provenance) => match streamed {
                 Some(mut response) => {
@@ -239,6 +266,16 @@ pub(super) fn failed(failure: Failure) -> Problem {
         ),
     };
     Problem::new(kind, detail).cause(cause)
+}
+
+/// The error of RFC 9209 that it is that a request was not sent.
+pub(super) const fn unreachable_cause(reason: Unreachable) -> &'static str {
+    unreachable(reason).1
+}
+
+/// The error of RFC 9209 that it is that nobody knows what became of a request.
+pub(super) const fn broken_cause(reason: Broken) -> &'static str {
+    broken(reason).1
 }
 
 /// Why a request was not sent, and the error of RFC 9209 that it is.

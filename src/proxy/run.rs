@@ -7,11 +7,13 @@ use tokio::sync::oneshot;
 
 use super::attempt::{Answering, Exchange, Goal};
 use super::guard::malformed;
+use super::note::Took;
 use super::reply::{About, Reply};
 use super::{Head, Proxy, grpc, outbound};
 use crate::idempotency::{Identity, Limit, Origin, Outcome, Refusal};
 use crate::message::{Body, Partly, Problem, Read, Reservation, Style, beginning};
 use crate::policy::{Chosen, Route};
+use crate::telemetry::trace::{SpanContext, current};
 
 /// What a guarded request sends.
 pub(super) enum Sending {
@@ -43,9 +45,11 @@ impl Proxy {
         }
         let (stream, streamed) = oneshot::channel();
         // Boxed, since starting a task moves what it is given several times.
+        let took = Took::default();
         let exchange = Box::new(Exchange {
             upstream: self.upstream.clone(),
             request,
+            took: took.clone(),
             answering: Answering {
                 route: Arc::clone(route),
                 goal,
@@ -62,7 +66,7 @@ impl Proxy {
             Outcome::Streaming(_) => streamed.await.ok(),
             Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
         };
-        self.reply(about, outcome, streamed)
+        self.reply(about, outcome, streamed).after(took.time())
     }
 
     /// Runs a call that streams its messages, or whose end is late. Its key counts, as every key
@@ -93,7 +97,10 @@ impl Proxy {
     /// What a record tells of the request that it comes from.
     pub(super) fn origin(&self, route: &Route, head: &Head<'_>) -> Origin {
         let (method, path) = (head.parts.method.as_str(), head.parts.uri.path());
-        Origin::new(&route.name, method, path, self.clock.now())
+        // Ours if it is traced here, and the caller's otherwise.
+        let span = current().or_else(|| SpanContext::of(&head.parts.headers));
+        let origin = Origin::new(&route.name, method, path, self.clock.now());
+        origin.traced(span.map(SpanContext::into))
     }
 
     /// What goes to the upstream, what for, and the memory that it takes.

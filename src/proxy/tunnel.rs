@@ -8,8 +8,9 @@ use hyper_util::rt::TokioIo;
 
 use super::admit::{is_http, names_upgrade, upgrades};
 use super::attempt::failure;
-use super::pass::{passed, unasked};
-use super::reply::{Reply, failed};
+use super::note::{answered, is_failure, outgoing};
+use super::pass::{lost, passed, unasked};
+use super::reply::Reply;
 use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
 use crate::message::{Body, Inbound, Problem, ProblemKind, clean, scan};
@@ -37,12 +38,14 @@ impl Proxy {
         let caller = head.parts.extensions.remove::<OnUpgrade>();
         let mut request = outbound::passed(head, body.into(), &self.upstream);
         ask(&mut request, asked.clone());
+        let mut span = outgoing(&mut request, &self.upstream);
         let sent = self.upstream.send_alone(request);
         let mut response = match tokio::time::timeout(self.limits.pass_timeout, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(failure(error))),
-            Err(_) => return Err(failed(Failure::TimedOut)),
+            Ok(Err(error)) => return Err(lost(failure(error), &mut span)),
+            Err(_) => return Err(lost(Failure::TimedOut, &mut span)),
         };
+        answered(&mut span, response.status(), is_failure);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return passed(response.map(ReplyBody::Alone));
         }

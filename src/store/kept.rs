@@ -51,7 +51,7 @@ impl Entry {
     }
 
     /// The cache holds only what this process has encoded, so that a record is always read.
-    fn read(self) -> Option<Record> {
+    pub(in crate::store) fn read(self) -> Option<Record> {
         decode_from(&self.encoded, self.origin).ok()
     }
 }
@@ -171,6 +171,11 @@ impl Kept {
     /// Whether the record that this token has written is at hand.
     pub(in crate::store) fn has(&self, key: &RecordKey, token: LeaseToken) -> bool {
         self.peek(key).is_some_and(|record| record.token == token)
+    }
+
+    /// All entries, in no order.
+    pub(in crate::store) fn iter(&self) -> impl Iterator<Item = (RecordKey, Entry)> + Send {
+        self.cache.iter().map(|(key, entry)| (*key, entry))
     }
 
     pub(in crate::store) async fn remove(&self, key: &RecordKey) {

@@ -3,6 +3,7 @@
 mod disk;
 mod envelope;
 mod kept;
+mod list;
 mod memory;
 mod redis;
 mod seal;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use disk::{DiskOpenError, DiskOptions, DiskStore, Durability};
 pub use kept::RECORD_BYTES;
+pub use list::{Cursor, CursorError, Listed, Page, Summary};
 pub use memory::{MemoryOptions, MemoryStore, WhenFull};
 pub use redis::{
     Login, Node, Password, RedisIdentity, RedisOpenError, RedisOptions, RedisStore, RedisTime,
@@ -38,7 +40,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Replaces the record with `next`, or removes it, if it is what was expected; atomic.
     ///
     /// What has ended is never written over, whatever token is shown: it can only be removed. A
-    /// holder's late word must not undo what it has said.
+    /// holder's late word must not undo what it has said. Where claims have leases, nobody but its
+    /// holder writes over one that has not run out.
     ///
     /// # Cancel safety
     ///
@@ -73,6 +76,12 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Does what the store has put off; called about once a second.
     fn maintain(&self) -> StoreFuture<'_, ()>;
+
+    /// Some of the records that count, after those of the page before.
+    ///
+    /// All that stands there from the first page to the last comes once. What changes meanwhile
+    /// may come or not, and what moves may come twice.
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed>;
 
     /// How much the store holds.
     fn usage(&self) -> Usage;

@@ -7,7 +7,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::escape::without_controls;
 use super::metrics::{Handled, Label, Metrics};
+use super::trace::TraceId;
 use crate::clock::Timestamp;
 
 /// The most lines that may wait to be written.
@@ -56,6 +60,15 @@ pub struct Entry<'a> {
     pub would_be: Option<&'a str>,
     /// How long it took until its answer began.
     pub duration: Duration,
+    /// How long the upstream took for it, if it was sent there: until its answer was read, or began
+    /// if it goes on to the caller as it comes.
+    pub upstream: Option<Duration>,
+    /// How long its body is, if that is known.
+    pub request_bytes: Option<u64>,
+    /// How long the body of its answer is, if that is known.
+    pub response_bytes: Option<u64>,
+    /// The trace that it belongs to, if it says so or is traced.
+    pub trace_id: Option<TraceId>,
 }
 
 impl AccessLog {
@@ -111,28 +124,36 @@ impl AccessLog {
 
 impl Entry<'_> {
     fn to_line(self) -> Vec<u8> {
-        let mut line = serde_json::json!({
+        let mut line = json!({
             "time": humantime::format_rfc3339_millis(self.time.as_system_time()).to_string(),
             "route": self.route,
             "method": self.method,
             "path": self.path,
             "status": self.status,
             "outcome": self.handled.name(),
-            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            "duration_ms": millis(self.duration),
         });
-        if let Some(key) = self.key {
-            line["duplicate_key"] = key.into();
+        // What is not known is left out.
+        let known = [
+            ("duplicate_key", self.key.map(Value::from)),
+            ("problem", self.problem.map(Value::from)),
+            ("would_be", self.would_be.map(Value::from)),
+            ("upstream_ms", self.upstream.map(|time| millis(time).into())),
+            ("request_bytes", self.request_bytes.map(Value::from)),
+            ("response_bytes", self.response_bytes.map(Value::from)),
+            ("trace_id", self.trace_id.map(|id| id.to_string().into())),
+        ];
+        for (name, value) in known.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            line[name] = value;
         }
-        if let Some(problem) = self.problem {
-            line["problem"] = problem.into();
-        }
-        if let Some(would_be) = self.would_be {
-            line["would_be"] = would_be.into();
-        }
-        let mut line = line.to_string().into_bytes();
+        let mut line = without_controls(&line.to_string()).into_owned().into_bytes();
         line.push(b'\n');
         line
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn write(lines: &Receiver<Vec<u8>>) {
@@ -153,23 +174,30 @@ mod tests {
 
     #[test]
     fn a_line_is_json_whatever_the_path_holds() {
+        let path = "/a\"\u{1b}[31m\u{7f}\u{9b}31m\n\u{e9}";
         let entry = Entry {
             time: Timestamp::from_millis(1_700_000_000_000),
             route: "default",
             method: "POST",
-            path: "/a\"\u{1b}[31m",
+            path,
             status: 200,
             handled: Handled::Replayed,
             key: Some("a2V5"),
             problem: None,
             would_be: None,
             duration: Duration::from_millis(7),
+            upstream: None,
+            request_bytes: Some(512),
+            response_bytes: None,
+            trace_id: None,
         };
         let line = String::from_utf8(entry.to_line()).unwrap();
-        assert!(line.ends_with("}\n") && !line.contains('\u{1b}'));
-        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(json["path"], "/a\"\u{1b}[31m");
+        let text = line.strip_suffix("}\n").unwrap();
+        assert!(!text.contains(char::is_control), "{line:?}");
+        let json: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["path"], path);
         assert_eq!(json["time"], "2023-11-14T22:13:20.000Z");
         assert_eq!(json["outcome"], "replayed");
+        assert_eq!((&json["request_bytes"], json.get("response_bytes")), (&512.into(), None));
     }
 }

@@ -8,6 +8,8 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::escape::Escaped;
+
 /// What this crate's own events come from.
 const OWN: &str = "oncegate";
 
@@ -26,7 +28,7 @@ pub enum Format {
 /// Libraries have their say only where something is wrong: what they tell in detail has header
 /// fields in it.
 pub fn start_log(format: Format, level: Level) {
-    let layer = fmt::layer().with_writer(io::stderr).with_target(false);
+    let layer = fmt::layer().with_writer(|| Escaped(io::stderr())).with_target(false);
     let targets = Targets::new().with_default(level.min(Level::WARN)).with_target(OWN, level);
     let registry = tracing_subscriber::registry().with(targets);
     // An error says that another log was started, by whoever embeds this library.

@@ -1,9 +1,11 @@
-//! What is counted and logged.
+//! What is counted, logged and traced.
 
 mod access;
+mod escape;
 mod feed;
 mod log;
 mod metrics;
+pub mod trace;
 
 pub use access::{AccessLog, Entry, Selection};
 pub use feed::{Duplicate, Feed};

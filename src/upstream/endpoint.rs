@@ -96,6 +96,15 @@ impl Endpoint {
         &self.authority
     }
 
+    /// The host or the path of the socket, and the port if it has one.
+    pub(super) fn host_and_port(&self) -> (String, Option<u16>) {
+        match &self.place {
+            Place::Address(address) => (address.ip().to_string(), Some(address.port())),
+            Place::Name(name, port) => (name.clone(), Some(*port)),
+            Place::Unix(path) => (path.display().to_string(), None),
+        }
+    }
+
     /// The host that a certificate is to be made out for.
     pub(super) fn host(&self) -> String {
         match &self.place {

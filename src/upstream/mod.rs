@@ -79,6 +79,11 @@ impl Upstream {
         self.0.remote.endpoint.authority()
     }
 
+    /// Its host or the path of its socket, and its port if it has one.
+    pub fn place(&self) -> (String, Option<u16>) {
+        self.0.remote.endpoint.host_and_port()
+    }
+
     /// What is spoken with it.
     pub fn protocol(&self) -> Protocol {
         self.0.remote.options.protocol

@@ -186,7 +186,7 @@ async fn records_are_filtered_and_turned_page_by_page() {
     browser.choose("#filter-state", "any").await;
     browser.choose("#filter-age", "over an hour ago").await;
     rows(0).await;
-    browser.choose("#filter-age", "last hour").await;
+    browser.choose("#filter-age", "in the last hour").await;
     rows(50).await;
     scene.end().await;
 }

@@ -41,10 +41,10 @@ impl Scene {
         Client::of(self.admin).get(path).host(&self.admin.to_string()).send().await
     }
 
-    /// Waits for the first figures.
+    /// Waits until the page shows the first figures, and every duplicate from now on.
     pub async fn ready(&self) {
         self.browser.shows("#health", "Ready").await;
-        self.browser.shows("#records-is", "record").await;
+        self.browser.shows("#feed-is", "live").await;
     }
 
     /// Fails if the page has asked anybody else, or has anything to complain of.

@@ -7,5 +7,6 @@
     reason = "a test may fail"
 )]
 
+mod operator;
 mod outcomes;
 mod trouble;

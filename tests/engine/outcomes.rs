@@ -16,10 +16,10 @@ use oncegate::telemetry::Metrics;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-const IDENTITY: Identity =
+pub(crate) const IDENTITY: Identity =
     Identity { key: RecordKey::from_bytes([1; 32]), fingerprint: Fingerprint::COVERED };
 
-const TERMS: Terms = Terms {
+pub(crate) const TERMS: Terms = Terms {
     window: Duration::from_secs(3600),
     wait: Duration::from_secs(60),
     timeout: Duration::from_secs(300),
@@ -31,6 +31,11 @@ const TERMS: Terms = Terms {
 
 /// An engine whose clock moves with tokio's.
 fn engine(bytes_max: u64) -> Engine {
+    engine_counting(bytes_max).0
+}
+
+/// The same, and what it counts.
+pub(crate) fn engine_counting(bytes_max: u64) -> (Engine, Arc<Metrics>) {
     let started = Instant::now();
     let clock = Clock::from_fn(move || Timestamp::from_millis(1).after(started.elapsed()));
     let metrics = Arc::new(Metrics::default());
@@ -42,10 +47,10 @@ fn engine(bytes_max: u64) -> Engine {
     };
     let store = Arc::new(MemoryStore::new(options, clock.clone(), Arc::clone(&metrics)));
     let limits = EngineLimits { flights_max: 10, waiters_max: 10, waiters_per_key_max: 10 };
-    Engine::new(store, limits, clock, metrics, 1)
+    (Engine::new(store, limits, clock, Arc::clone(&metrics), 1), metrics)
 }
 
-fn answer(body: &[u8]) -> Answer {
+pub(crate) fn answer(body: &[u8]) -> Answer {
     AnswerBuilder::new(201).finish(body)
 }
 
@@ -367,7 +372,7 @@ async fn a_stream_that_may_be_repeated_frees_the_key() {
 }
 
 /// The same key for something else than under [`IDENTITY`].
-fn other_fingerprint() -> Identity {
+pub(crate) fn other_fingerprint() -> Identity {
     Identity { fingerprint: Fingerprint::from_bytes(&[1; Fingerprint::LENGTH]), ..IDENTITY }
 }
 

@@ -11,7 +11,8 @@ use oncegate::idempotency::{
     OnUnknown, Outcome, Provenance, Record, RecordKey, Refusal, Terms,
 };
 use oncegate::store::{
-    Expected, MemoryOptions, MemoryStore, Store, StoreError, StoreFuture, Swap, Usage, WhenFull,
+    Expected, Listed, MemoryOptions, MemoryStore, Page, Store, StoreError, StoreFuture, Swap,
+    Usage, WhenFull,
 };
 use oncegate::telemetry::{Metrics, StoreOperation, Unprotected};
 use tokio::sync::Notify;
@@ -57,6 +58,10 @@ impl Faulty {
 impl Store for Faulty {
     fn peek(&self, _: &RecordKey) -> Option<Record> {
         None
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed> {
+        self.records.list(page)
     }
 
     fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oncegate::clock::Timestamp;
 use oncegate::idempotency::{LeaseToken, OnUnknown, Record, RecordKey, State, encode};
-use oncegate::store::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
+use oncegate::store::{Expected, Listed, Page, Store, StoreError, StoreFuture, Swap, Usage};
 use oncegate::telemetry::StoreOperation;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -175,6 +175,7 @@ fn name(operation: StoreOperation) -> &'static str {
         StoreOperation::Load => "load",
         StoreOperation::Swap => "swap",
         StoreOperation::Renew => "renewal",
+        StoreOperation::List => "list",
     }
 }
 
@@ -215,6 +216,13 @@ impl Store for Link {
         // As it may, it does not look at the time.
         let record = facts.records.get(key);
         record.filter(|record| matches!(record.state, State::Completed { .. })).cloned()
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed> {
+        Box::pin(async move {
+            let _ = page;
+            Ok(Listed::default())
+        })
     }
 
     fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {

@@ -10,6 +10,7 @@
 
 mod disk;
 mod groups;
+mod list;
 mod redis;
 mod server;
 
@@ -29,6 +30,11 @@ use oncegate::store::{
 use oncegate::telemetry::Metrics;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+
+use crate::list::{
+    a_list_goes_on_while_others_write, a_list_shows_what_is_wanted, an_empty_store_lists_nothing,
+    everything_is_listed_once, what_has_expired_is_not_listed,
+};
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -299,6 +305,11 @@ macro_rules! records {
                 only_kept_answers_are_at_hand,
                 keys_do_not_mix,
                 a_reader_never_misses_a_record_that_is_settled,
+                an_empty_store_lists_nothing,
+                everything_is_listed_once,
+                a_list_shows_what_is_wanted,
+                what_has_expired_is_not_listed,
+                a_list_goes_on_while_others_write,
             ];)+
         }
     };

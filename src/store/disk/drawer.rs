@@ -87,6 +87,11 @@ impl Drawer {
         sealed.len() as u64 + ENTRY_BYTES
     }
 
+    /// What its keyspace is called.
+    pub(super) fn name(&self) -> String {
+        self.span.name()
+    }
+
     /// Whether a record that expires then belongs here.
     pub(super) fn holds(&self, expires_at: Timestamp) -> bool {
         self.span.holds(expires_at)

@@ -10,6 +10,7 @@ mod budget;
 mod claims;
 mod drawer;
 mod folder;
+mod list;
 mod order;
 mod progress;
 mod records;
@@ -41,7 +42,7 @@ use self::records::Records;
 use self::trouble::words;
 use self::writer::Writer;
 use super::kept::RECORD_BYTES;
-use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage, envelope};
+use super::{Expected, Listed, Page, Store, StoreError, StoreFuture, Swap, Usage, envelope};
 use crate::clock::Clock;
 use crate::idempotency::{Record, RecordKey, Secret};
 use crate::telemetry::Metrics;
@@ -319,6 +320,10 @@ impl Store for DiskStore {
             let cleaned = self.clean().await;
             tidied.and(cleaned)
         })
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed> {
+        Box::pin(self.page(page))
     }
 
     /// About what stands on disk. What was there before the store was opened is estimated, and

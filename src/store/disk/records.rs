@@ -139,6 +139,11 @@ impl Records {
         Ok(self.times.reading().read(record))
     }
 
+    /// The record, for who only looks: that it can't be read is not counted each time.
+    pub(super) fn open_quietly(&self, key: &RecordKey, sealed: &Bytes) -> Option<Record> {
+        envelope::open(key, sealed).ok().map(|record| self.times.reading().read(record))
+    }
+
     fn corrupt(&self, key: &RecordKey, reason: String) -> StoreError {
         self.metrics.corrupt_records.increment();
         tracing::warn!(?key, reason, "a record can't be read");
@@ -146,7 +151,7 @@ impl Records {
     }
 
     /// Takes an answer of the engine below; what it can't read is not absent.
-    fn unfailing<T>(&self, read: fjall::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn unfailing<T>(&self, read: fjall::Result<T>) -> Result<T, StoreError> {
         read.map_err(|error| {
             let reason = words(&error);
             if io_error(&error).is_some() {

@@ -137,6 +137,13 @@ impl Marks {
         Some(mark.token)
     }
 
+    /// Shows every record, one part of the table after the other.
+    pub(super) fn each(&self, mut show: impl FnMut(&RecordKey, &Record)) {
+        for shard in &self.shards {
+            lock(shard).iter().for_each(|(key, mark)| show(key, mark));
+        }
+    }
+
     /// Drops what no longer counts, if there is anything.
     pub(super) fn sweep_if_due(&self, now: Timestamp) {
         if now.as_millis() > self.next_expiry.load(Ordering::Relaxed) {

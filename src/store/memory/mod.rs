@@ -1,6 +1,7 @@
 //! Records in this process's memory: ended ones in a cache of limited size, all others in a
 //! table of their own, from which nothing is ever evicted.
 
+mod list;
 mod marks;
 
 use std::sync::Arc;
@@ -8,10 +9,13 @@ use std::time::Duration;
 
 use self::marks::{Load, MARK_BYTES, Marks};
 use super::kept::{Behind, Entry, Kept, RECORD_BYTES};
-use super::{Expected, Store, StoreError, StoreFuture, Swap, Usage};
+use super::{Expected, Listed, Page, Store, StoreError, StoreFuture, Swap, Usage};
 use crate::clock::{Clock, Timestamp};
 use crate::idempotency::{LeaseToken, Record, RecordKey, State};
 use crate::telemetry::Metrics;
+
+/// How many records are looked at before others have their turn.
+const LISTED_AT_ONCE: usize = 256;
 
 /// How a [`MemoryStore`] is limited.
 #[derive(Clone, Copy, Debug)]
@@ -203,6 +207,10 @@ impl Store for MemoryStore {
             self.kept.maintain().await;
             Ok(())
         })
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed> {
+        Box::pin(async { Ok(self.page(page).await) })
     }
 
     fn usage(&self) -> Usage {

@@ -37,7 +37,7 @@
 //! comes: for about a round trip, or until there is a connection again.
 //!
 //! The user needs `+info +eval +evalsha +subscribe +publish +get +getrange +set +setrange +del
-//! +pexpire +pttl +time`, and `+wait` for `?wait`; the keys `~oncegate:{NAMESPACE*` and the
+//! +pexpire +pttl +time`, `+scan` to list records, and `+wait` for `?wait`; the keys `~oncegate:{NAMESPACE*` and the
 //! channels `&oncegate:NAMESPACE:*`. In a cluster it needs `+cluster`, too.
 //!
 //! [`StoreError::Unavailable`]: super::StoreError::Unavailable
@@ -50,6 +50,7 @@ mod checks;
 mod core;
 mod front;
 mod link;
+mod list;
 mod names;
 mod operate;
 mod options;
@@ -78,7 +79,7 @@ pub use url::{Node, RedisUrl, RedisUrlError, Replicas, Security, Topology};
 use self::core::Core;
 use self::status::Status;
 use self::trouble::Trouble;
-use super::{Expected, Store, StoreFuture, Swap, Usage};
+use super::{Expected, Listed, Page, Store, StoreFuture, Swap, Usage};
 use crate::clock::Clock;
 use crate::idempotency::{LeaseToken, Record, RecordKey};
 use crate::telemetry::Metrics;
@@ -154,6 +155,10 @@ impl Store for RedisStore {
             operate::check_epoch(&self.core).await;
             Ok(())
         })
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listed> {
+        Box::pin(list::list(&self.core, page))
     }
 
     /// What this process has at hand; what the server holds is not known.

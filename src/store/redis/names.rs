@@ -35,8 +35,54 @@ impl Names {
         name
     }
 
+    /// What all records are called, as the server matches names.
+    pub(super) fn pattern(&self) -> String {
+        let mut pattern = String::from("oncegate:{");
+        for character in self.namespace.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push_str(":*}");
+        pattern
+    }
+
+    /// The key of the record with this name, if it is one of this namespace.
+    pub(super) fn key(&self, name: &[u8]) -> Option<RecordKey> {
+        let name = name.strip_prefix(b"oncegate:{")?.strip_prefix(self.namespace.as_bytes())?;
+        let (digits, rest) = name.strip_prefix(b":")?.strip_suffix(b"}")?.as_chunks::<2>();
+        let digits = <&[[u8; 2]; 32]>::try_from(digits).ok().filter(|_| rest.is_empty())?;
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|of| u8::try_from(of).ok());
+        let mut key = [0; 32];
+        for (byte, [high, low]) in key.iter_mut().zip(digits) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(RecordKey::from_bytes(key))
+    }
+
     /// What the flag is called that somebody waits for the record with this name.
     pub(super) fn flag(record: &str) -> String {
         [record, ":w"].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_key_to_its_namespace_only() {
+        let key = RecordKey::from_bytes(std::array::from_fn(|index| index as u8 * 7));
+        for namespace in ["", "a", "a*[b]\\"] {
+            let names = Names::new(namespace);
+            let name = names.record(&key);
+            assert_eq!(names.key(name.as_bytes()), Some(key));
+            assert_eq!(Names::new("b").key(name.as_bytes()), None);
+            for other in [Names::flag(&name), names.epoch.clone(), name.replace('}', "0}")] {
+                assert_eq!(names.key(other.as_bytes()), None, "{other}");
+            }
+        }
+        assert_eq!(Names::new("a*").pattern(), "oncegate:{a\\*:*}");
     }
 }

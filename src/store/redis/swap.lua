@@ -18,7 +18,9 @@ else
   if next == 'R' then fits = fits and kind(value) == 'P' end
   if next ~= '' then fits = fits and kind(value) ~= 'E' end
   -- Another takes over only what nobody is at work on: its lease may have been renewed meanwhile.
-  if next == 'P' and ARGV[8] ~= expected then fits = fits and not runs(value, at) end
+  if next ~= '' and next ~= 'R' and ARGV[8] ~= expected then
+    fits = fits and not runs(value, at)
+  end
 end
 if not fits then
   if value and runs(value, at) then note_waiting(KEYS[2], ARGV[2]) end

@@ -188,6 +188,8 @@ impl Families<'_> {
         self.gauge("oncegate_last_reload_success_timestamp_seconds", help, &time)?;
         let help = "Entries of the access log dropped because nobody took them in time";
         self.counter("oncegate_access_log_dropped", help, &metrics.access_log_dropped)?;
+        let help = "Spans dropped because no collector took them in time";
+        self.counter("oncegate_trace_spans_dropped", help, &metrics.trace_spans_dropped)?;
         let help = "What this is";
         let mut family = self.family("oncegate_build", help, None, MetricType::Info)?;
         family.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])

@@ -105,17 +105,19 @@ labels! {
         Swap = "swap",
         /// To renew claims.
         Renew = "renew",
+        /// To show what there is.
+        List = "list",
     }
 }
 
 labels! {
-    /// What an operator has decided of a record.
+    /// What somebody has decided about a record.
     DecisionKind {
-        /// That it is forgotten: the next repeat runs.
+        /// It is forgotten: the next repeat runs.
         Forget = "forget",
-        /// That the operation is done.
-        Acknowledge = "ack",
-        /// That the operation was not done: the next repeat runs.
+        /// Its operation was executed: repeats are told so.
+        Ack = "ack",
+        /// Its operation was not executed: the next repeat runs.
         Fail = "fail",
     }
 }

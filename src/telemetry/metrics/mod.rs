@@ -65,6 +65,8 @@ pub struct Metrics {
     pub resent_unsent: Counter,
     /// Entries of the access log that were dropped because nobody took them in time.
     pub access_log_dropped: Counter,
+    /// Spans that were dropped because no collector took them in time.
+    pub trace_spans_dropped: Counter,
     /// What each worker counts of its requests.
     workers: Mutex<Vec<Arc<Traffic>>>,
 }

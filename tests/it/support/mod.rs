@@ -44,7 +44,7 @@ pub use faults::{
 };
 pub use folder::{Folder, example};
 pub use origin::{Origin, Received};
-pub use proxy::{Proxy, Starting};
+pub use proxy::{Proxy, Starting, sockets_of};
 pub use reply::{Reply, problem_of};
 pub use script::{Act, Answer, Gate, How};
 pub use way::{Incoming, Outgoing, Way};

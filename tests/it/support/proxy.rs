@@ -107,12 +107,12 @@ impl Starting {
         }
         let stdout = Lines::read(child.stdout.take().expect("stdout is piped"));
         let stderr = Lines::read(child.stderr.take().expect("stderr is piped"));
-        let ready = within("the ready line", stderr.find(ready_address)).await;
-        let Some(addr) = ready else {
+        let ready = within("the ready line", stderr.find(ready_addresses)).await;
+        let Some((addr, admin)) = ready else {
             let status = child.wait().await.expect("waiting for the child");
             panic!("the proxy ended with {status} before it was ready:\n{}", stderr.text());
         };
-        Proxy { child, addr, stdout, stderr, _folder: told.folder }
+        Proxy { child, addr, admin, stdout, stderr, _folder: told.folder }
     }
 }
 
@@ -120,6 +120,7 @@ impl Starting {
 pub struct Proxy {
     child: Child,
     addr: SocketAddr,
+    admin: Option<SocketAddr>,
     stdout: Lines,
     stderr: Lines,
     /// The config, at which it looks again and again.
@@ -154,6 +155,11 @@ impl Proxy {
     /// The address that it is bound to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of its admin listener.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("the test has given it an --admin address")
     }
 
     /// The process id.
@@ -289,7 +295,7 @@ fn with_line(config: &str, table: &str, line: &str) -> String {
 }
 
 /// The inodes of the sockets that a process has.
-fn sockets_of(pid: u32) -> Vec<String> {
+pub fn sockets_of(pid: u32) -> Vec<String> {
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     let names = links.filter_map(|link| link.to_str().map(str::to_owned));
@@ -298,16 +304,22 @@ fn sockets_of(pid: u32) -> Vec<String> {
         .collect()
 }
 
-/// The first TCP address in a ready line, if the line is one, in either format.
-fn ready_address(line: &str) -> Option<SocketAddr> {
+/// The first TCP address in a ready line, and that of the admin listener if it has one, if the line
+/// is one, in either format.
+fn ready_addresses(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         let is_ready = event["message"].as_str()?.contains(" ready");
-        return event["listen"].as_str().filter(|_| is_ready).and_then(first_address);
+        let addr = event["listen"].as_str().filter(|_| is_ready).and_then(first_address)?;
+        return Some((addr, event["admin"].as_str().and_then(first_address)));
     }
     let line = without_colours(line);
     let rest = line.split_once(" ready ")?.1;
-    let word = rest.split_whitespace().find_map(|word| word.strip_prefix("listen="));
-    word.and_then(|addresses| first_address(addresses.trim_matches('"')))
+    let address = |name| {
+        let mut words = rest.split_whitespace();
+        let word = words.find_map(|word| word.strip_prefix(name))?;
+        first_address(word.trim_matches('"'))
+    };
+    Some((address("listen=")?, address("admin=")))
 }
 
 fn first_address(addresses: &str) -> Option<SocketAddr> {

@@ -131,15 +131,21 @@ async fn a_lease_that_was_renewed_meanwhile_is_not_taken_over() {
     })
     .await;
     first.store.renew(&[(key(1), claim.token)]).await.unwrap();
-    let mut taken = second.in_flight(2);
+    let taken = second.in_flight(2);
     let swapped = second.swap(&key(1), Expected::HeldBy(claim.token), Some(&taken)).await;
     assert_eq!(loser_to(swapped), Some(claim.token));
+    // Nor does anybody else decide how it has ended.
+    let decided = Record { state: State::Indeterminate, ..taken };
+    for next in [second.completed(&decided, "decided"), decided] {
+        let swapped = second.swap(&key(1), Expected::HeldBy(claim.token), Some(&next)).await;
+        assert_eq!(loser_to(swapped), Some(claim.token));
+    }
     // Its holder can write it again, and say that nobody knows how it ends.
     let again = first.in_flight(1);
     let swapped = first.swap(&key(1), Expected::HeldBy(claim.token), Some(&again)).await;
     assert_eq!(swapped, Ok(Swap::Done));
-    taken.state = State::Indeterminate;
-    let swapped = first.swap(&key(1), Expected::HeldBy(claim.token), Some(&taken)).await;
+    let unknown = Record { state: State::Indeterminate, ..again };
+    let swapped = first.swap(&key(1), Expected::HeldBy(claim.token), Some(&unknown)).await;
     assert_eq!(swapped, Ok(Swap::Done));
 }
 

@@ -101,8 +101,10 @@ function ratio(now, then) {
 
 function showCards(status) {
   const { store, in_flight: flight } = status;
-  say(the("ratio"), ratio(status.requests, totals[0].requests));
-  say(the("ratio-sub"), `last 5 min · ${ratio(status.requests)} since start`);
+  const minutes = Math.ceil((Date.parse(status.now) - totals[0].at) / 60_000) || 1;
+  say(the("ratio"), ratio(status.requests));
+  say(the("ratio-sub"), `since start · last ${minutes} min ${
+    ratio(status.requests, totals[0].requests)}`);
   say(the("prevented"), whole(status.duplicates_prevented));
   say(the("prevented-sub"), `since start, ${span(ago(status.started_at))} ago`);
   say(the("flying"), whole(flight.operations));
