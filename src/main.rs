@@ -9,7 +9,7 @@ use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
     CheckArgs, Cli, Command, ExplainArgs, ManArgs, RemoteError, RunArgs, completions, drain,
-    effective, explain, health, manual, manuals,
+    effective, explain, health, manual, manuals, records,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain_one(&arguments),
         Command::Health(arguments) => health(&arguments).map_err(Failure::from),
         Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
+        Command::Records(arguments) => {
+            records(&arguments).map_err(Failure::from).and_then(|text| print(&text))
+        }
         Command::Completions(arguments) => print(&completions(arguments.shell)),
         Command::Man(arguments) => man(&arguments),
     };

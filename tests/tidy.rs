@@ -158,6 +158,10 @@ fn pure_modules_do_not_wait_and_the_engine_knows_no_http() {
 fn files_are_small_and_say_what_they_are_for() {
     for source in sources() {
         let path = source.path.display();
+        if source.path.extension() == Some(OsStr::new("json")) {
+            // Data, which has no place for words of its own.
+            continue;
+        }
         let begins = |word| source.text.starts_with(word);
         let says = match source.path.extension().and_then(OsStr::to_str) {
             Some("lua") => begins("-- ") || begins("#!lua"),

@@ -24,6 +24,18 @@ pub(super) enum Endpoint {
     ShowDrain,
     /// That it drains.
     Drain,
+    /// The records.
+    Records,
+    /// One of them.
+    Record,
+    /// That one is forgotten.
+    Forget,
+    /// That an operation was executed.
+    Acknowledge,
+    /// That an operation was not executed.
+    Fail,
+    /// What all of this is.
+    OpenApi,
 }
 
 /// Who may ask for something.
@@ -57,7 +69,7 @@ pub(super) struct Found<'a> {
 const KEY: &str = "{key}";
 
 /// Everything that can be asked for.
-pub(super) static ENDPOINTS: [Listed; 10] = [
+pub(super) static ENDPOINTS: [Listed; 16] = [
     listed(Endpoint::Livez, Method::GET, "/livez", Protection::Open),
     listed(Endpoint::Readyz, Method::GET, "/readyz", Protection::Open),
     listed(Endpoint::Metrics, Method::GET, "/metrics", Protection::Open),
@@ -68,6 +80,12 @@ pub(super) static ENDPOINTS: [Listed; 10] = [
     listed(Endpoint::Duplicates, Method::GET, "/api/duplicates", Protection::Api),
     listed(Endpoint::ShowDrain, Method::GET, "/api/drain", Protection::Api),
     listed(Endpoint::Drain, Method::POST, "/api/drain", Protection::Api),
+    listed(Endpoint::Records, Method::GET, "/api/records", Protection::Api),
+    listed(Endpoint::Record, Method::GET, "/api/records/{key}", Protection::Api),
+    listed(Endpoint::Forget, Method::DELETE, "/api/records/{key}", Protection::Api),
+    listed(Endpoint::Acknowledge, Method::POST, "/api/records/{key}/ack", Protection::Api),
+    listed(Endpoint::Fail, Method::POST, "/api/records/{key}/fail", Protection::Api),
+    listed(Endpoint::OpenApi, Method::GET, "/api/openapi.json", Protection::Api),
 ];
 
 const fn listed(

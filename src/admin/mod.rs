@@ -10,8 +10,10 @@ mod feed;
 mod guard;
 mod health;
 mod metrics;
+mod openapi;
 mod page;
 mod problem;
+mod records;
 mod status;
 mod token;
 
@@ -144,10 +146,10 @@ impl Admin {
         let (parts, body) = request.into_parts();
         let terms = self.0.instance.terms.load_full();
         let path = parts.uri.path();
-        let Found { endpoint, .. } = endpoint::find(&parts.method, path)?;
+        let Found { endpoint, key } = endpoint::find(&parts.method, path)?;
         guard::admit(&parts, endpoint, &terms.settings)?;
         let body = Inbound::new(body, parts.version);
-        let _body = read(body, Style::Plain, BODY_BYTES_MAX, &self.0.budget, &PACE).await?.bytes;
+        let body = read(body, Style::Plain, BODY_BYTES_MAX, &self.0.budget, &PACE).await?.bytes;
         let query = parts.uri.query();
         let instance = &self.0.instance;
         match endpoint {
@@ -159,6 +161,12 @@ impl Admin {
             Endpoint::Duplicates => feed::follow(instance, &self.0.feeds),
             Endpoint::ShowDrain => Ok(drain::show(instance)),
             Endpoint::Drain => Ok(drain::begin(instance)),
+            Endpoint::Records => records::list(instance, query).await,
+            Endpoint::Record => records::show(instance, &terms, key).await,
+            Endpoint::Forget => records::forget(instance, key).await,
+            Endpoint::Acknowledge => records::acknowledge(instance, key, &body).await,
+            Endpoint::Fail => records::fail(instance, key).await,
+            Endpoint::OpenApi => Ok(openapi::show()),
         }
     }
 }

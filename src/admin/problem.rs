@@ -25,6 +25,18 @@ pub(super) enum AdminProblem {
     BadRequest(String),
     /// Its body is too large.
     TooLarge,
+    /// There is no such record.
+    RecordNotFound,
+    /// The operation of the record runs.
+    RecordInFlight,
+    /// It is known how the operation of the record has ended: like this.
+    RecordNotUnknown(&'static str),
+    /// What stands under the key can't be read.
+    RecordUnreadable,
+    /// The store can't be asked, for this reason.
+    StoreUnavailable(String),
+    /// The store has no room.
+    StoreFull,
     /// Too much is asked for at a time.
     Busy,
     /// It could not be done for a fault of this program.
@@ -43,6 +55,12 @@ impl AdminProblem {
             Self::TokenNeeded => "admin-token-needed",
             Self::BadRequest(_) => "bad-request",
             Self::TooLarge => "too-large",
+            Self::RecordNotFound => "record-not-found",
+            Self::RecordInFlight => "record-in-flight",
+            Self::RecordNotUnknown(_) => "record-not-unknown",
+            Self::RecordUnreadable => "record-unreadable",
+            Self::StoreUnavailable(_) => "store-unavailable",
+            Self::StoreFull => "store-full",
             Self::Busy => "busy",
             Self::Fault => "fault",
         }
@@ -53,11 +71,16 @@ impl AdminProblem {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TokenMissing => StatusCode::UNAUTHORIZED,
             Self::BadHost | Self::CrossOrigin | Self::TokenNeeded => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::RecordNotFound => StatusCode::NOT_FOUND,
+            Self::RecordInFlight | Self::RecordNotUnknown(_) | Self::RecordUnreadable => {
+                StatusCode::CONFLICT
+            }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::StoreUnavailable(_) | Self::StoreFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -72,6 +95,12 @@ impl AdminProblem {
             Self::TokenNeeded => "There is no token",
             Self::BadRequest(_) => "Bad request",
             Self::TooLarge => "The body is too large",
+            Self::RecordNotFound => "There is no such record",
+            Self::RecordInFlight => "The operation runs",
+            Self::RecordNotUnknown(_) => "The outcome is known",
+            Self::RecordUnreadable => "The record can't be read",
+            Self::StoreUnavailable(_) => "The store can't be asked",
+            Self::StoreFull => "The store is full",
             Self::Busy => "Too busy",
             Self::Fault => "A fault",
         }
@@ -93,6 +122,18 @@ impl AdminProblem {
                 .into(),
             Self::BadRequest(detail) => detail.clone(),
             Self::TooLarge => "the body has more bytes than anything here needs".into(),
+            Self::RecordNotFound => "nothing is known of this key, or its window has ended".into(),
+            Self::RecordInFlight => {
+                "what runs can't be decided about; it can when it has ended".into()
+            }
+            Self::RecordNotUnknown(state) => {
+                format!("only an unknown outcome can be decided, and this is {state}")
+            }
+            Self::RecordUnreadable => "what stands under the key is damaged, or of another \
+                                       version; the key is held until its window ends"
+                .into(),
+            Self::StoreUnavailable(reason) => format!("the store is unavailable: {reason}"),
+            Self::StoreFull => "the store has no room for the answer".into(),
             Self::Busy => "too much is asked for at a time; try again later".into(),
             Self::Fault => "it could not be done; the log may say why".into(),
         }
@@ -124,6 +165,12 @@ impl AdminProblem {
             | Self::TokenNeeded
             | Self::BadRequest(_)
             | Self::TooLarge
+            | Self::RecordNotFound
+            | Self::RecordInFlight
+            | Self::RecordNotUnknown(_)
+            | Self::RecordUnreadable
+            | Self::StoreUnavailable(_)
+            | Self::StoreFull
             | Self::Fault => {}
         }
         answer

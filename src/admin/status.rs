@@ -6,14 +6,19 @@ use super::answer::Answer;
 use super::health::{Check, checks};
 use super::{AdminTerms, Instance, StoreName};
 use crate::clock::Timestamp;
+use crate::engine::Flying;
 use crate::message::ProblemKind;
 use crate::server::Stage;
 use crate::telemetry::{Counters, Handled, Label, Metrics};
+
+/// How many of the operations that run are shown.
+const OLDEST_MAX: usize = 20;
 
 /// Shows how the instance is.
 pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     let Instance { engine, store, metrics, .. } = instance;
     let checks = checks(instance, terms);
+    let now = instance.clock.now();
     let (load, usage) = (engine.load(), store.usage());
     let requests = Handled::ALL
         .iter()
@@ -22,7 +27,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     Answer::json(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started_at": humantime::format_rfc3339_millis(instance.started_at).to_string(),
-        "now": shown(instance.clock.now()),
+        "now": shown(now),
         "ready": checks.iter().all(|check| check.trouble.is_none()),
         "draining": instance.shutdown.stage() > Stage::Serving,
         "checks": checks.iter().map(check).collect::<Vec<_>>(),
@@ -32,6 +37,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "in_flight": {
             "operations": load.flights,
             "waiters": load.waiters,
+            "oldest": engine.oldest(OLDEST_MAX).iter().map(|one| flying(one, now)).collect::<Vec<_>>(),
         },
         "store": {
             "kind": match instance.store_kind {
@@ -51,6 +57,18 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "routes": routes,
         "show_answers": terms.settings.shows_answers,
     }))
+}
+
+/// An operation that runs.
+fn flying(Flying { key, origin }: &Flying, now: Timestamp) -> Value {
+    json!({
+        "key": key.to_base64(),
+        "route": origin.route(),
+        "method": origin.method(),
+        "path": origin.path(),
+        "begun_at": shown(origin.begun_at()),
+        "age_seconds": now.since(origin.begun_at()).as_secs_f64(),
+    })
 }
 
 /// A time as the API writes it.

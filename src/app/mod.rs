@@ -13,7 +13,7 @@ mod workers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
@@ -245,7 +245,7 @@ fn instance(
         clock: common.clock.clone(),
         feed: common.feed.clone(),
         shutdown: shutdown.clone(),
-        started_at: SystemTime::now(),
+        started_at: common.admin.load().read_at,
         terms: Arc::clone(&common.admin),
     }
 }

@@ -7,7 +7,9 @@ mod explain;
 mod flags;
 mod health;
 mod manual;
+mod records;
 mod remote;
+mod table;
 
 use std::path::PathBuf;
 
@@ -20,6 +22,9 @@ pub use self::explain::{ExplainError, explain};
 pub use self::flags::RunArgs;
 pub use self::health::{HealthArgs, health};
 pub use self::manual::{completions, manual, manuals};
+pub use self::records::{
+    AckArgs, ListArgs, Listed, RecordArgs, RecordsArgs, RecordsCommand, records,
+};
 pub use self::remote::{Remote, RemoteError};
 
 /// Makes any HTTP API idempotent: runs the first request with a key, keeps its answer, and gives
@@ -65,6 +70,11 @@ pub enum Command {
     /// goes on serving until it is told to end. It ends with 0 once nothing is left, and with 1 if
     /// something is when the time has passed.
     Drain(Box<DrainArgs>),
+    /// Look at what a running instance remembers, and decide about it
+    ///
+    /// Each ends with 0 if it was done, with 1 if the instance can't be asked or says no, and with
+    /// 2 if it was asked for wrongly.
+    Records(Box<RecordsArgs>),
     /// Print what makes a shell complete the commands and flags
     ///
     /// For bash, `oncegate completions bash > /etc/bash_completion.d/oncegate`; other shells have

@@ -4,6 +4,8 @@
 //! own into the record: from then on whoever ran the operation has lost it, so that a late answer
 //! neither writes over the decision nor brings the record back.
 
+use std::time::Instant;
+
 use super::{Engine, Shared};
 use crate::idempotency::{Answer, Record, RecordKey, Stage, State};
 use crate::store::{Expected, Listed, Page, StoreError, Summary, Swap};
@@ -58,9 +60,11 @@ impl Engine {
 
     /// Some of the records.
     pub async fn list(&self, page: &Page) -> Result<Listed, StoreError> {
-        let mut listed = self.0.store.list(page).await.inspect_err(|_| {
-            self.0.metrics.store_errors.increment(StoreOperation::List);
-        })?;
+        let started = Instant::now();
+        let listed = self.0.store.list(page).await;
+        self.0.metrics.store_durations.observe(StoreOperation::List, started.elapsed());
+        let mut listed =
+            listed.inspect_err(|_| self.0.metrics.store_errors.increment(StoreOperation::List))?;
         for record in &mut listed.records {
             if record.stage == Stage::Completed
                 && let Some(at_hand) = self.0.store.peek(&record.key)

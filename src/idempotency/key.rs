@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::message::{StringError, parse_string};
 
@@ -210,6 +210,14 @@ impl RecordKey {
     /// What the `Duplicate-Key` field says: the standard base64 of the key.
     pub fn to_base64(self) -> String {
         STANDARD.encode(self.0)
+    }
+}
+
+impl RecordKey {
+    /// Reads what the `Duplicate-Key` field says, or the same in base64url without padding.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
+        bytes.ok()?.try_into().ok().map(Self)
     }
 }
 

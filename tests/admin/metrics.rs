@@ -15,6 +15,8 @@ async fn both_formats_tell_the_same_and_promtool_finds_nothing_wrong() {
     for key in ["a", "a", "b"] {
         client(&proxy).post("/pay").key(key).send().await;
     }
+    // The cache counts once a second.
+    eventually("two records", async || metric(&proxy, "oncegate_records").await == 2.0).await;
     let classic = operator(&proxy).get("/metrics").send().await;
     assert_eq!(classic.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let mut check = Command::new("promtool");

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::clock::{Clock, Timestamp};
-use oncegate::idempotency::{LeaseToken, State};
+use oncegate::idempotency::{LeaseToken, Record, State};
 use oncegate::store::{Expected, Store as _, StoreError, Swap};
 
 use super::{Process, essence, is_unavailable, loser_to, options, until};
@@ -26,7 +26,7 @@ async fn pair() -> (Arc<Server>, Process, Process) {
     (server, Process::new(first).await, Process::new(second).await)
 }
 
-fn lease_until(record: &oncegate::idempotency::Record) -> Timestamp {
+fn lease_until(record: &Record) -> Timestamp {
     let State::InFlight { lease_until } = record.state else {
         panic!("it is not in flight: {record:?}")
     };

@@ -1,0 +1,136 @@
+//! What an operator says of an operation whose outcome is unknown, and what repeats get of it.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::admin::problem::AdminProblem;
+use crate::admin::status::shown;
+use crate::clock::Timestamp;
+use crate::idempotency::{Answer, AnswerBuilder};
+
+/// The status that repeats get where nothing else is said.
+const STATUS: u16 = 200;
+
+/// The longest name of who decides, and the longest note, in characters.
+const BY_MAX: usize = 200;
+const NOTE_MAX: usize = 2000;
+
+/// That an operation was executed, says somebody.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Acknowledgement {
+    status: u16,
+    by: Option<String>,
+    note: Option<String>,
+}
+
+impl Acknowledgement {
+    pub(super) fn parse(body: &Bytes) -> Result<Self, AdminProblem> {
+        let mut acknowledgement = Self { status: STATUS, by: None, note: None };
+        if body.trim_ascii().is_empty() {
+            return Ok(acknowledgement);
+        }
+        let Ok(Value::Object(said)) = serde_json::from_slice(body) else {
+            return Err(wrong("the body is a JSON object, or there is none"));
+        };
+        for (name, value) in said {
+            match (name.as_str(), value) {
+                (_, Value::Null) => {}
+                ("status", value) => acknowledgement.status = status(&value)?,
+                ("by", value) => acknowledgement.by = Some(text("by", value, BY_MAX)?),
+                ("note", value) => acknowledgement.note = Some(text("note", value, NOTE_MAX)?),
+                _ => return Err(wrong("the body has status, by and note, and nothing else")),
+            }
+        }
+        Ok(acknowledgement)
+    }
+
+    /// What repeats get.
+    pub(super) fn answer(&self, now: Timestamp) -> Answer {
+        let mut answer = AnswerBuilder::new(self.status);
+        if self.status == 204 {
+            return answer.finish(b"");
+        }
+        answer.line(b"content-type", b"application/json");
+        let said = json!({
+            "acknowledged": true,
+            "by": self.by,
+            "note": self.note,
+            "at": shown(now),
+        });
+        answer.finish(format!("{said}\n").as_bytes())
+    }
+}
+
+/// A status that a whole answer can have. Interim ones are none, and 205 and 304 speak of something
+/// else that their caller has.
+fn status(value: &Value) -> Result<u16, AdminProblem> {
+    let status = value.as_u64().and_then(|status| u16::try_from(status).ok());
+    let status = status.filter(|status| (200..600).contains(status));
+    let status = status.filter(|status| !matches!(status, 205 | 304));
+    status.ok_or_else(|| wrong("status is a number from 200 to 599, and neither 205 nor 304"))
+}
+
+fn text(name: &str, value: Value, most: usize) -> Result<String, AdminProblem> {
+    match value {
+        Value::String(text) if text.chars().count() <= most => Ok(text),
+        _ => Err(wrong(&format!("{name} is a text of at most {most} characters"))),
+    }
+}
+
+fn wrong(right: &str) -> AdminProblem {
+    AdminProblem::BadRequest(right.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<Acknowledgement, AdminProblem> {
+        Acknowledgement::parse(&Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn what_is_said_is_in_the_answer() {
+        let now = Timestamp::from_millis(1_000);
+        for (body, status, said) in [
+            ("", 200, json!({"by": null, "note": null})),
+            (" {} ", 200, json!({"by": null, "note": null})),
+            (
+                r#"{"status":201,"by":"ann","note":"seen in the ledger"}"#,
+                201,
+                json!({"by": "ann", "note": "seen in the ledger"}),
+            ),
+            (r#"{"status":599,"by":null}"#, 599, json!({"by": null, "note": null})),
+        ] {
+            let answer = parse(body).unwrap().answer(now);
+            assert_eq!(answer.status(), status);
+            let shown: Value = serde_json::from_slice(&answer.body()).unwrap();
+            let mut expected = said;
+            expected["acknowledged"] = true.into();
+            expected["at"] = "1970-01-01T00:00:01.000Z".into();
+            assert_eq!(shown, expected);
+        }
+        let empty = parse(r#"{"status":204}"#).unwrap().answer(now);
+        assert_eq!((empty.status(), empty.body_length(), empty.lines().len()), (204, 0, 0));
+    }
+
+    #[test]
+    fn what_makes_no_answer_is_refused() {
+        let long = format!(r#"{{"by":"{}"}}"#, "x".repeat(BY_MAX + 1));
+        for body in [
+            "[]",
+            "x",
+            "1",
+            r#"{"status":100}"#,
+            r#"{"status":304}"#,
+            r#"{"status":205}"#,
+            r#"{"status":600}"#,
+            r#"{"status":"200"}"#,
+            r#"{"by":1}"#,
+            r#"{"who":"x"}"#,
+            &long,
+        ] {
+            assert!(matches!(parse(body), Err(AdminProblem::BadRequest(_))), "{body}");
+        }
+    }
+}
