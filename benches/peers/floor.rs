@@ -3,8 +3,11 @@
 //! `POST` is answered at once and always the same, like a replay of which nothing is looked up;
 //! anything else is sent on to the API, over connections that are kept, and its answer sent back.
 //! Nothing is checked, limited, counted or written down. One thread; prints one line with its
-//! addresses for HTTP/1.1 and HTTP/2 once it listens, on ports that the system has chosen. Its one
+//! addresses for HTTP/1.1 and HTTP/2 once it listens, on ports that the system has chosen. Its
 //! argument is the address of the API.
+//!
+//! With the URL of a Redis after it, `POST` is sent on, too, between two scripts that Redis runs: one
+//! that claims its key, and one that keeps its answer.
 #![allow(clippy::print_stdout, reason = "the line on stdout is how the benchmark learns the ports")]
 
 use std::cell::RefCell;
@@ -14,6 +17,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, HOST, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -22,6 +26,8 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use redis::aio::MultiplexedConnection;
+use redis::{Value, cmd};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -37,9 +43,24 @@ enum Version {
     Http2,
 }
 
+/// What claims a key, and what keeps an answer under a key that is claimed.
+const CLAIM: &str = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', 86400000)";
+const KEEP: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
+                        return redis.call('SET', KEYS[1], ARGV[2], 'PX', 86400000) end";
+
+/// A Redis, and what it runs.
+#[derive(Clone)]
+struct Shared {
+    redis: MultiplexedConnection,
+    /// The scripts' names.
+    claim: Rc<str>,
+    keep: Rc<str>,
+}
+
 #[derive(Clone)]
 struct Floor {
     api: SocketAddr,
+    shared: Option<Shared>,
     pool: Pool,
     replay: Bytes,
 }
@@ -59,8 +80,12 @@ async fn main() -> Result<(), Failure> {
     let api = std::env::args().nth(1).ok_or("the address of the API is missing")?.parse()?;
     let (one, two) = (bind().await?, bind().await?);
     println!("ready listen={} http2={}", one.local_addr()?, two.local_addr()?);
-    let floor = Floor { api, pool: Pool::default(), replay: vec![b'x'; 256].into() };
     let all = async {
+        let shared = match std::env::args().nth(2) {
+            Some(url) => Some(Shared::connect(&url).await?),
+            None => None,
+        };
+        let floor = Floor { api, shared, pool: Pool::default(), replay: vec![b'x'; 256].into() };
         tokio::try_join!(floor.accept(one, Version::Http1), floor.accept(two, Version::Http2))
     };
     LocalSet::new().run_until(all).await.map(drop)
@@ -68,6 +93,16 @@ async fn main() -> Result<(), Failure> {
 
 async fn bind() -> std::io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await
+}
+
+impl Shared {
+    async fn connect(url: &str) -> Result<Self, Failure> {
+        let mut redis = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+        let load = |script| cmd("SCRIPT").arg("LOAD").arg(script).to_owned();
+        let claim: String = load(CLAIM).query_async(&mut redis).await?;
+        let keep: String = load(KEEP).query_async(&mut redis).await?;
+        Ok(Self { redis, claim: claim.into(), keep: keep.into() })
+    }
 }
 
 impl Floor {
@@ -100,6 +135,9 @@ impl Floor {
         if head.method != Method::POST {
             return self.pass(head.method, &head.uri, head.headers, body).await;
         }
+        if let Some(shared) = &self.shared {
+            return self.run_once(shared, head, body).await;
+        }
         let mut response = Response::new(Either::Left(Full::new(self.replay.clone())));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -108,6 +146,24 @@ impl Floor {
         let key = HeaderValue::from_static("0123456789abcdef0123456789abcdef");
         headers.insert("duplicate-key", key);
         Ok(response)
+    }
+
+    /// Sends a request on whose key is claimed before, and its answer back once that is kept.
+    async fn run_once(
+        &self,
+        shared: &Shared,
+        head: Parts,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let Shared { mut redis, claim, keep } = shared.clone();
+        let key = head.headers.get("idempotency-key").ok_or("a key is missing")?.clone();
+        let script = |name: &str| cmd("EVALSHA").arg(name).arg(1).arg(key.as_bytes()).to_owned();
+        script(&claim).arg(&body[..]).query_async::<Value>(&mut redis).await?;
+        let (answer, kept) =
+            self.pass(head.method, &head.uri, head.headers, body.clone()).await?.into_parts();
+        let kept = kept.collect().await?.to_bytes();
+        script(&keep).arg(&body[..]).arg(&kept[..]).query_async::<Value>(&mut redis).await?;
+        Ok(Response::from_parts(answer, Either::Right(Full::new(kept))))
     }
 
     async fn pass(

@@ -140,9 +140,10 @@ class Stage:
         process.http2_port = int(match[1])
         return process, int(match[1]), seconds
 
-    def start_floor(self, program, upstream_port):
+    def start_floor(self, program, upstream_port, *told):
         """A proxy of hyper alone; its process and its port."""
-        process = self._start("floor", [program, f"127.0.0.1:{upstream_port}"], self._place("floor"))
+        argv = [program, f"127.0.0.1:{upstream_port}", *told]
+        process = self._start("floor", argv, self._place("floor"))
         match, _ = process.await_line(r"ready listen=127\.0\.0\.1:(\d+) http2=127\.0\.0\.1:(\d+)\n")
         process.http2_port = int(match[2])
         return process, int(match[1])

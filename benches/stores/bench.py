@@ -34,7 +34,12 @@ def parse():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--records", type=int, default=0)
+    parser.add_argument("--floor", required=True)
     return parser.parse_args()
+
+
+# A proxy of hyper alone that claims and keeps by one script each, and looks at nothing.
+FLOOR = "redis, floor"
 
 
 class Redis:
@@ -84,8 +89,9 @@ def run(options):
             for word, value in words.items():
                 told = [text.replace(word, value) for text in told]
             proxies[name] = stage.start_oncegate(options.oncegate, upstream_port, told)[:2]
+        floor = stage.start_floor(options.floor, upstream_port, f"redis://127.0.0.1:{redis.port}")
         weather = Weather()
-        figures, trips = run_cells(proxies, upstream, redis, options)
+        figures, trips = run_cells(proxies, floor, upstream, redis, options)
         others = weather.others()
         keys_before, (_, used, keys) = redis.before, redis.commands()
     print_figures(figures)
@@ -97,12 +103,13 @@ def run(options):
         reopen(options, folder)
 
 
-def run_cells(proxies, upstream, redis, options):
+def run_cells(proxies, floor, upstream, redis, options):
     figures, trips = {}, []
     redis.before = redis.commands()
     for number in range(options.rounds):
         for workload in (FIRST, REPLAY, PASS):
-            for name, (process, port) in proxies.items():
+            with_floor = {**proxies, **({FLOOR: floor} if workload is FIRST else {})}
+            for name, (process, port) in with_floor.items():
                 before = redis.commands()[0]
                 got = run_cell(process, port, upstream, workload, options)
                 figures.setdefault((workload, name), []).append(got)

@@ -8,11 +8,8 @@ use crate::support::{Act, Answer, client};
 #[tokio::test]
 async fn the_token_is_asked_for_and_kept_in_its_tab() {
     let scene = Scene::told(|proxy| {
-        let folder = crate::support::Folder::new();
-        let path = folder.write("token", "open-sesame-0123456789-abcdefghij\n");
-        // The folder is left until the process ends: the instance reads it again.
-        std::mem::forget(folder);
-        proxy.arg("--admin-token-file", &path)
+        let proxy = proxy.file("token", "open-sesame-0123456789-abcdefghij\n");
+        proxy.toml("admin_token_file = \"token\"\n")
     })
     .await;
     let browser = &scene.browser;
@@ -75,7 +72,7 @@ async fn the_page_may_load_nothing_else() {
 #[tokio::test]
 async fn what_callers_send_is_text_and_nothing_else() {
     const MARKUP: &str = "<img src=x onerror=window.ran=1>\"'><script>window.ran=1</script>";
-    let scene = Scene::told(|proxy| proxy.arg("--show-answers", "true")).await;
+    let scene = Scene::told(|proxy| proxy.toml("show_answers = true\n")).await;
     let browser = &scene.browser;
     scene.ready().await;
     let path = "/v1/%3Cimg%20src=x%20onerror=window.ran=1%3E'\"&lt;b&gt;";

@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::program::{Program, Running};
-use crate::support::{Client, Folder, eventually, within};
+use crate::support::{Client, Folder, eventually};
 
 /// One browser at a time: each is many processes.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -50,12 +48,7 @@ impl Browser {
             address.split('/').next().map(str::to_owned)
         };
         let debugger = chromium.says("the address of its debugger", listens).await;
-        let chromedriver = Program::new("chromedriver").arg("--port=0").start();
-        let listens = |line: &str| {
-            let port = line.split("started successfully on port ").nth(1)?.trim_end_matches('.');
-            format!("127.0.0.1:{port}").parse().ok()
-        };
-        let driver = chromedriver.says("its port", listens).await;
+        let (chromedriver, driver) = driver().await;
         let programs = [chromedriver, chromium];
         let mut browser = Self {
             driver,
@@ -157,10 +150,9 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
     }
 
-    /// Chooses an option by its text.
+    /// Chooses an option by its value.
     pub async fn choose(&self, css: &str, option: &str) {
-        let element = self.element(css).await.unwrap_or_else(|error| panic!("{css}: {error}"));
-        self.post(&format!("/element/{element}/value"), json!({"text": option})).await;
+        self.click(&format!("{css} option[value='{option}']")).await;
     }
 
     /// Presses and releases keys, one after the other, wherever the focus is.
@@ -222,11 +214,21 @@ impl Browser {
         let path = format!("{}/element/{element}/computedlabel", self.session);
         self.ask("GET", &path, &Value::Null).await.as_str().unwrap().to_owned()
     }
+}
 
-    /// A picture of what is seen.
-    pub async fn picture(&self) -> Vec<u8> {
-        let path = format!("{}/screenshot", self.session);
-        let picture = within("a picture", self.ask("GET", &path, &Value::Null)).await;
-        STANDARD.decode(picture.as_str().unwrap()).unwrap()
+/// Starts `ChromeDriver`. It takes a port that is free for one version of IP, and may find it taken
+/// for the other one, so that another attempt may be needed.
+async fn driver() -> (Running, SocketAddr) {
+    for _ in 0..10 {
+        let chromedriver = Program::new("chromedriver").arg("--port=0").start();
+        let listens = |line: &str| {
+            let port = line.split("started successfully on port ").nth(1);
+            let address = port.map(|port| format!("127.0.0.1:{}", port.trim_end_matches('.')));
+            address.map(Some).or_else(|| line.contains("Exiting").then_some(None))
+        };
+        if let Some(address) = chromedriver.says("its port", listens).await {
+            return (chromedriver, address.parse().expect("an address"));
+        }
     }
+    panic!("ChromeDriver finds no port");
 }

@@ -178,15 +178,15 @@ async fn records_are_filtered_and_turned_page_by_page() {
     browser.choose("#filter-route", "refunds").await;
     rows(1).await;
     browser.shows("#records-rows", "/v1/refunds").await;
-    browser.choose("#filter-state", "outcome unknown").await;
+    browser.choose("#filter-state", "outcome-unknown").await;
     rows(0).await;
-    browser.choose("#filter-route", "any").await;
+    browser.choose("#filter-route", "").await;
     rows(1).await;
     browser.shows("#records-rows", "Outcome unknown").await;
-    browser.choose("#filter-state", "any").await;
-    browser.choose("#filter-age", "over an hour ago").await;
+    browser.choose("#filter-state", "").await;
+    browser.choose("#filter-age", "older_than=1h").await;
     rows(0).await;
-    browser.choose("#filter-age", "in the last hour").await;
+    browser.choose("#filter-age", "newer_than=1h").await;
     rows(50).await;
     scene.end().await;
 }

@@ -62,7 +62,7 @@ async fn what_runs_is_shown_with_its_age() {
     browser.shows("#flying", "1").await;
     browser.shows("#flying-rows tr td", "POST /v1/charges").await;
     let mut second = scene.charge("slow").open().await;
-    browser.shows("#flying-sub", "2 callers wait").await;
+    browser.shows("#flying-sub", "1 repeat waits").await;
     browser.shows("#flying-rows tr td:last-child", " s").await;
     gate.open();
     first.read().await;

@@ -88,7 +88,8 @@ async fn a_phone_shows_everything_without_moving_sideways() {
     browser.reload().await;
     scene.ready().await;
     browser.shows("#unknown-count", "1").await;
-    let fits = "return [...document.querySelectorAll('html, main, dialog[open], .scroll')]
+    let fits =
+        "return [...document.querySelectorAll('html, main, dialog[open], .scroll, #record-body')]
         .filter((box) => box.scrollWidth > box.clientWidth)
         .map((box) => box.className || box.id || box.tagName)";
     assert_eq!(browser.run(fits).await, json!([]));
@@ -96,13 +97,13 @@ async fn a_phone_shows_everything_without_moving_sideways() {
     browser.shows("#decide", "Acknowledge").await;
     assert_eq!(browser.run(fits).await, json!([]));
     browser.click("#decide-no").await;
-    browser.click("#records-rows .key").await;
+    browser.click("[data-state=outcome-unknown] .key").await;
     browser.shows("#record", "Outcome unknown").await;
     assert_eq!(browser.run(fits).await, json!([]));
     browser.click("#record-close").await;
     // What is to be touched is large enough for it, and rows are still rows.
     let small = "return [...document.querySelectorAll('button, select, input')]
-        .filter((one) => one.offsetParent && one.getBoundingClientRect().height < 19.5)
+        .filter((one) => one.offsetParent && one.getBoundingClientRect().height < 24)
         .map((one) => one.outerHTML)";
     assert_eq!(browser.run(small).await, json!([]));
     let roles = "return [...document.querySelectorAll('#records-rows tr, #records-rows td')]
@@ -179,16 +180,17 @@ async fn nothing_moves_while_figures_come_in() {
     let scene = Scene::open().await;
     let browser = &scene.browser;
     browser.reload().await;
-    // What moves by itself is what the browser calls a shift, beyond that of rows in the feed.
+    // What moves up or down by itself, other than rows: those of the feed make room for new ones.
     browser
         .run(
             "window.shifts = [];
             new PerformanceObserver((list) => {
                 for (const shift of list.getEntries()) {
                     if (shift.hadRecentInput) continue;
-                    for (const { node } of shift.sources) {
-                        const row = node?.closest?.('tbody');
-                        if (!row) window.shifts.push(node?.outerHTML ?? node?.data ?? '?');
+                    for (const { node, previousRect, currentRect } of shift.sources) {
+                        const isRow = node?.closest?.('tbody');
+                        const jumps = Math.abs(previousRect.y - currentRect.y) > 1;
+                        if (jumps && !isRow) window.shifts.push(node.outerHTML ?? node.data);
                     }
                 }
             }).observe({ type: 'layout-shift', buffered: true })",
@@ -214,14 +216,14 @@ async fn everything_has_a_name_for_who_hears_the_page() {
     scene.origin.next(Act::DropAfterExecuting(How::Close));
     scene.charge("lost").send().await;
     scene.charge("a").send().await;
-    scene.charge("a").send().await;
     browser.reload().await;
     scene.ready().await;
+    scene.charge("a").send().await;
     browser.shows("#feed-rows", "Replayed").await;
     let controls = browser
         .run(
-            "return [...document.querySelectorAll('button, input, select, a, [tabindex=\"0\"],
-                section, [role=meter]')].filter((one) => one.offsetParent)",
+            "return [...document.querySelectorAll(`button, input, select, a, [tabindex='0'],
+                section, [role=meter]`)].filter((one) => one.offsetParent)",
         )
         .await;
     let controls = controls.as_array().unwrap();

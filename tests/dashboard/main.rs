@@ -21,4 +21,5 @@ mod browser;
 mod decisions;
 mod figures;
 mod hands;
+mod operator;
 mod scene;

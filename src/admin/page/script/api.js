@@ -19,7 +19,7 @@ async function ask(path, { method = "GET", body, signal } = {}) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {
     method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
-    cache: "no-store", credentials: "omit", redirect: "error",
+    cache: "no-store", redirect: "error",
   });
   if (answer.ok) return answer;
   if (answer.status === 401) askForToken(shown);

@@ -2,6 +2,12 @@
 // lightness and in pattern, and stand in the same order in both.
 
 const OUTCOMES = ["executed", "replayed", "collapsed", "passed", "observed", "refused", "failed"];
+const MEANING = {
+  executed: "Sent to the API", replayed: "Repeats that got the kept answer",
+  collapsed: "Repeats that waited for the first one's answer", passed: "Not guarded",
+  observed: "Sent to the API, and only watched", refused: "Answered by this instance",
+  failed: "The API could not be asked, or gave no whole answer",
+};
 const CHART_SECONDS = 300;
 const CHART_HEIGHT = 208;
 const GUTTER = { left: 44, right: 6, top: 8, bottom: 22 };
@@ -63,7 +69,7 @@ function startChart() {
     const rate = make("td", { class: "number" }, "–");
     const total = make("td", { class: "number faint" }, "–");
     drawing.rows[outcome] = { rate, total };
-    const row = make("tr", { "data-outcome": outcome });
+    const row = make("tr", { "data-outcome": outcome, title: MEANING[outcome] });
     row.append(make("th", { scope: "row" }, swatch, named(outcome)), rate, total);
     the("legend").append(row);
   }

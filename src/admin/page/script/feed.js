@@ -4,10 +4,16 @@ const FEED_ROWS = 200;
 const FEED_SHOWN_EVERY = 400;
 const FEED_SAID_EVERY = 10_000;
 
-const feed = { stop: null, waiting: [], missed: 0, paused: false, unsaid: 0, retry: 1000 };
+/** An instance that has nothing to tell says so more often than this. */
+const FEED_SILENT_MAX = 40_000;
+
+const feed = {
+  stop: null, heard: 0, waiting: [], missed: 0, paused: false, unsaid: 0, retry: 1000,
+};
 
 function startFeed() {
   feed.stop?.abort();
+  feed.heard = Date.now();
   feed.stop = new AbortController();
   follow(feed.stop.signal);
 }
@@ -37,6 +43,7 @@ async function readEvents(reader) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    feed.heard = Date.now();
     text += decoder.decode(value, { stream: true });
     const events = text.split("\n\n");
     text = events.pop();
@@ -82,6 +89,7 @@ const missedRow = (count) => make("tr", { class: "missed" },
 
 /** Shows what has come; what a pointer or the focus is on stays where it is. */
 function showFeed() {
+  if (the("feed").dataset.is === "live" && Date.now() - feed.heard > FEED_SILENT_MAX) startFeed();
   const held = feed.paused || the("feed-rows").matches(":hover, :focus-within");
   say(the("feed-pause"), feed.paused && feed.waiting.length
     ? `Resume (${feed.waiting.length} new)` : feed.paused ? "Resume" : "Pause");

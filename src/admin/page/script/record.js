@@ -105,9 +105,9 @@ async function carryOut(event) {
   the("decide").close();
   the("record").close();
   tell(decision.done);
+  unknown.again = true;
   startStatus();
   if (!record) return;
-  countAnew();
   await loadRecords();
   // What had the focus may be gone with its row.
   if (document.activeElement === document.body) the("records").focus({ preventScroll: true });

@@ -96,15 +96,20 @@ async function search(event) {
   if (key) openRecord(key);
 }
 
-const unknown = { busy: false, caused: -1, countedAt: 0 };
+const unknown = { busy: false, again: false, caused: -1, countedAt: 0, took: 0 };
 
-/** Counts the records that wait for a decision, when there may be others than before. */
+// Counts the records that wait for a decision, when there may be others than before. To count them
+// an instance goes through all its records: the longer that takes, the less often it is asked to.
 async function countUnknown(status) {
   const caused = Object.values(status.unknown_outcomes).reduce((one, other) => one + other, 0);
-  const isOld = Date.now() - unknown.countedAt > COUNT_EVERY;
+  const age = Date.now() - unknown.countedAt;
+  const isOld = age > Math.max(COUNT_EVERY, 100 * unknown.took) && !document.hidden;
+  const isOther = caused !== unknown.caused && age > 20 * unknown.took;
   say(the("unknown-sub"), `${whole(caused)} since start`);
-  if (unknown.busy || (caused === unknown.caused && !isOld)) return;
+  if (unknown.busy || !(isOld || isOther || unknown.again)) return;
+  const begun = Date.now();
   unknown.busy = true;
+  unknown.again = false;
   try {
     const query = new URLSearchParams({ state: "outcome-unknown" });
     const { records, next } = await readPage(query, null, 500, null);
@@ -113,16 +118,12 @@ async function countUnknown(status) {
     the("unknown-sub").hidden = records.length > 0;
     mark("unknown", records.length > 0 && "warning");
     unknown.caused = caused;
-    unknown.countedAt = Date.now();
   } catch {
     say(the("unknown-count"), "–");
   }
+  unknown.countedAt = Date.now();
+  unknown.took = unknown.countedAt - begun;
   unknown.busy = false;
-}
-
-function countAnew() {
-  unknown.countedAt = 0;
-  if (last) countUnknown(last);
 }
 
 /** Leads to what waits for a decision. */

@@ -6,26 +6,28 @@ let last = null;
 let lastHeard = 0;
 let asking = null;
 
+/** Whoever asks last goes on asking: there is one round at a time. */
+let round = 0;
+
 /** Where the figures of the last five minutes began: totals by time. */
 let totals = [];
 
-function startStatus() {
+async function startStatus() {
   clearTimeout(asking);
-  poll();
-}
-
-async function poll() {
-  clearTimeout(asking);
+  round += 1;
+  const own = round;
   try {
     const status = await asked("api/status");
+    if (own !== round) return;
     lastHeard = Date.now();
     ahead = Date.parse(status.now) - Date.now();
     showHeard(status);
     showStatus(status);
   } catch (error) {
+    if (own !== round) return;
     showUnheard(error);
   }
-  asking = setTimeout(poll, EVERY);
+  asking = setTimeout(startStatus, EVERY);
 }
 
 /** The figures are old: they stay, but look it. */
@@ -49,7 +51,7 @@ function showHeard(status) {
   pill.dataset.is = is;
   say(pill, { draining: "Draining", ready: "Ready", failing: "Not ready" }[is]);
   the("drain").disabled = status.draining;
-  const said = failing.filter((check) => check.name !== "draining")
+  const said = failing.filter((check) => check.name !== "drain")
     .map((check) => `${check.name}: ${check.detail ?? "failing"}.`);
   if (status.draining) said.unshift("This instance takes no new connections for long: it drains.");
   say(the("trouble"), said.join(" "));
@@ -109,7 +111,7 @@ function showCards(status) {
   say(the("prevented-sub"), `since start, ${span(ago(status.started_at))} ago`);
   say(the("flying"), whole(flight.operations));
   const oldest = flight.oldest?.[0];
-  say(the("flying-sub"), [counted(flight.waiters, "caller waits", "callers wait"),
+  say(the("flying-sub"), [counted(flight.waiters, "repeat waits", "repeats wait"),
     oldest ? `oldest ${span(oldest.age_seconds)}` : null].filter(Boolean).join(" · "));
   showKept(store);
   say(the("window"), span(status.effective_window_seconds));
