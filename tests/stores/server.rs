@@ -52,7 +52,7 @@ impl Server {
 
     /// The same, unless it ends at once: a port may have been taken meanwhile.
     pub(crate) fn try_start(arguments: &[&str]) -> Option<Self> {
-        let server = Self::spawn("redis-server", Folder::new(), arguments);
+        let server = Self::spawn(&program(), Folder::new(), arguments);
         let mut has_ended = false;
         until("the server answers or ends", || {
             has_ended = server.child.lock().unwrap().try_wait().unwrap().is_some();
@@ -114,7 +114,7 @@ impl Server {
     /// Starts the server again, which then has nothing that was not saved.
     pub(crate) fn start_again(&self) {
         fs::remove_file(self.socket()).ok();
-        *self.child.lock().unwrap() = run("redis-server", &self.folder, &self.arguments);
+        *self.child.lock().unwrap() = run(&program(), &self.folder, &self.arguments);
         until("the server answers", || self.answers());
     }
 
@@ -134,9 +134,14 @@ impl Drop for Server {
     }
 }
 
+/// The server that is started: Redis, or what `ONCEGATE_REDIS_SERVER` names that speaks as it does.
+fn program() -> String {
+    std::env::var("ONCEGATE_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 fn run(program: &str, folder: &Folder, arguments: &[String]) -> Child {
     let mut command = Command::new(program);
-    if program == "redis-server" {
+    if program == self::program() {
         command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "s"]);
         command.args(["--unixsocketperm", "700"]);
     }

@@ -80,7 +80,9 @@ fn check_info(info: &Info, topology: &Topology) -> Result<(), Trouble> {
     if numbers(version) < oldest {
         return wrong(RedisOpenError::Version(format!("{product} {version}")));
     }
-    let is_clustered = info.get("redis_mode") == Some("cluster");
+    // Valkey has no `redis_mode`, and not everything that speaks as Redis does says the other.
+    let is_clustered =
+        info.get("cluster_enabled") == Some("1") || info.get("redis_mode") == Some("cluster");
     match (topology.is_cluster(), is_clustered) {
         (true, false) => {
             return wrong(RedisOpenError::Topology("the server is no part of a cluster"));
