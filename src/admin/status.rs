@@ -19,6 +19,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     let Instance { engine, store, metrics, .. } = instance;
     let checks = checks(instance, terms);
     let now = instance.clock.now();
+    let oldest = engine.oldest(OLDEST_MAX).into_iter().map(|one| flying(&one, now));
     let (load, usage) = (engine.load(), store.usage());
     let requests = Handled::ALL
         .iter()
@@ -37,7 +38,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "in_flight": {
             "operations": load.flights,
             "waiters": load.waiters,
-            "oldest": engine.oldest(OLDEST_MAX).iter().map(|one| flying(one, now)).collect::<Vec<_>>(),
+            "oldest": oldest.collect::<Vec<_>>(),
         },
         "store": {
             "kind": match instance.store_kind {
