@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Records(arguments) => {
             records(&arguments).map_err(Failure::from).and_then(|text| print(&text))
         }
-        Command::Completions(arguments) => print(&completions(arguments.shell)),
+        Command::Completions(arguments) => print(completions(arguments.shell)),
         Command::Man(arguments) => man(&arguments),
     };
     let (code, text) = match done {

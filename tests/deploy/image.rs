@@ -13,8 +13,8 @@ fn dockerfile() -> String {
 #[track_caller]
 fn instruction(name: &str) -> String {
     let text = dockerfile();
-    let lines = text.lines().filter_map(|line| line.strip_prefix(&format!("{name} ")));
-    lines.last().unwrap_or_else(|| panic!("there is no {name}")).to_owned()
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(&format!("{name} ")));
+    lines.next_back().unwrap_or_else(|| panic!("there is no {name}")).to_owned()
 }
 
 /// The words of a command that is written as a list.
@@ -34,8 +34,8 @@ fn the_dockerfile_is_what_a_linter_accepts() {
 #[test]
 fn the_image_is_empty_and_its_program_has_no_rights() {
     let text = dockerfile();
-    let stages = text.lines().filter_map(|line| line.strip_prefix("FROM "));
-    assert_eq!(stages.last(), Some("scratch"));
+    let mut stages = text.lines().filter_map(|line| line.strip_prefix("FROM "));
+    assert_eq!(stages.next_back(), Some("scratch"));
     assert_eq!(instruction("USER"), "65532:65532");
     assert_eq!(instruction("STOPSIGNAL"), "SIGTERM");
     let version = env!("CARGO_PKG_VERSION");
@@ -49,15 +49,15 @@ fn what_is_copied_is_there_and_nothing_else_is_sent() {
     let text = dockerfile();
     let copies = text.lines().filter_map(|line| line.strip_prefix("COPY "));
     let copies = copies.filter(|line| !line.starts_with("--from"));
-    let mut copied: Vec<_> =
+    let mut sources: Vec<_> =
         copies.flat_map(|line| line.rsplit_once(' ').unwrap().0.split(' ')).collect();
     let ignored = read(".dockerignore");
     let mut sent: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-    copied.sort_unstable();
+    sources.sort_unstable();
     sent.sort_unstable();
-    assert_eq!(copied, sent);
+    assert_eq!(sources, sent);
     assert!(ignored.lines().any(|line| line == "*"), "{ignored}");
-    for path in copied {
+    for path in sources {
         assert!(repository().join(path).exists(), "{path} is not there");
     }
 }

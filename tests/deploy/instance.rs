@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::tools::oncegate;
@@ -13,7 +14,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A running instance, which ends with the test.
 pub struct Instance {
     child: Child,
-    /// Where operators ask.
     admin: SocketAddr,
 }
 
@@ -29,25 +29,40 @@ impl Instance {
     pub fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        let admin = loop {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("{command:?} has not become ready: {}", said.join("\n"));
-            };
-            if let Some(admin) = address(&line, "admin=") {
-                break admin;
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut instance = Self { child, admin: ([0; 4], 0).into() };
+        let (told, said) = mpsc::channel();
+        // To its end, since whatever it says must find a reader.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // The test may have ended.
+                let _ = told.send(line);
             }
-            said.push(line);
-        };
-        // Whatever else it says must find a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, admin }
+        });
+        let mut before = Vec::new();
+        while let Ok(line) = said.recv_timeout(DEADLINE) {
+            if let Some(admin) = address(&line, "admin=") {
+                instance.admin = admin;
+                return instance;
+            }
+            before.push(line);
+        }
+        panic!("{command:?} has not become ready: {}", before.join("\n"));
     }
 
-    /// The body of an answer of the admin listener.
+    /// Where operators ask.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The status and the body of an answer of the admin listener.
+    pub fn ask(&self, path: &str) -> (u16, String) {
+        get(self.admin, path)
+    }
+
+    /// The body of one that is all right.
     pub fn get(&self, path: &str) -> String {
-        let (status, body) = get(self.admin, path);
+        let (status, body) = self.ask(path);
         assert_eq!(status, 200, "{path}: {body}");
         body
     }

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use oncegate::cli::Cli;
 use serde_json::Value;
 
+use crate::instance::Instance;
 use crate::tools::{
     Folder, documents, find, installed, oncegate, output, program, read, repository, run, run_with,
 };
@@ -244,16 +245,50 @@ fn there_is_time_to_end_and_room_to_work() {
     }
 }
 
+/// A folder with what the Secret holds.
+fn secrets(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    for secret in ["admin-token", "secret", "redis-password"] {
+        folder.write(secret, &"0123456789abcdef".repeat(4));
+    }
+    let made = rcgen::generate_simple_self_signed(["redis".to_owned()]).unwrap();
+    folder.write("redis-ca.crt", &made.cert.pem());
+    folder
+}
+
+#[test]
+fn the_hook_drains_by_the_token_of_the_config() {
+    let manifests = &ALL["memory"];
+    let folder = secrets("kubernetes-drain");
+    let config = manifests.toml().replace(SECRETS, folder.path().to_str().unwrap());
+    let file = folder.write("oncegate.toml", &config);
+    let mut start = oncegate();
+    start.arg("run").arg("--config").arg(&file);
+    start.args(["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0", "--log-format", "text"]);
+    let instance = Instance::of(&mut start);
+    let ready = |instance: &Instance| instance.ask("/readyz").0;
+    assert_eq!(ready(&instance), 200);
+    assert_eq!(instance.ask("/metrics").0, 200);
+    for path in ["/api/status", "/api/drain"] {
+        assert_eq!(instance.ask(path).0, 401, "{path}");
+    }
+    let command = &manifests.sidecar()["lifecycle"]["preStop"]["exec"]["command"];
+    let command = serde_json::from_value::<Vec<String>>(command.clone()).unwrap();
+    let here = command[1..].iter().map(|word| match word.starts_with("/etc/oncegate/") {
+        true => file.to_str().unwrap(),
+        false => word,
+    });
+    // The port is another one here, and nobody is left to wait for.
+    let admin = instance.admin().to_string();
+    run(oncegate().args(here).args(["--admin", &admin, "--settle", "100ms"]));
+    assert_eq!(ready(&instance), 503);
+}
+
 #[test]
 fn configs_and_commands_are_what_oncegate_takes() {
     for (name, manifests) in &*ALL {
-        let folder = Folder::new(&format!("kubernetes-{name}"));
+        let folder = secrets(&format!("kubernetes-{name}"));
         let secrets = folder.path().to_str().unwrap();
-        for secret in ["admin-token", "secret", "redis-password"] {
-            folder.write(secret, &"0123456789abcdef".repeat(4));
-        }
-        let made = rcgen::generate_simple_self_signed(["redis".to_owned()]).unwrap();
-        folder.write("redis-ca.crt", &made.cert.pem());
         let here = |text: &str| text.replace(SECRETS, secrets);
         let file = folder.write("oncegate.toml", &here(manifests.toml()));
         let variables = manifests.variables().into_iter();

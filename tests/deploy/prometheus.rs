@@ -46,8 +46,8 @@ fn metrics(expression: &str) -> BTreeSet<String> {
     let is_name = |character: char| character.is_alphanumeric() || character == '_';
     // What stands in quotes is the value of a label, and what in braces the name of one.
     let unquoted = expression.split('"').step_by(2).collect::<Vec<_>>().join("");
-    let names = unquoted.split(|character| !is_name(character));
-    let named = names.filter(|name| {
+    let words = unquoted.split(|character| !is_name(character));
+    let named = words.filter(|name| {
         *name == "up" || name.starts_with("oncegate_") || name.starts_with("process_")
     });
     named.map(|name| name.trim_end_matches("_bucket").to_owned()).collect()
