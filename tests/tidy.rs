@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in their order: each may use only those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "clock",
     "message",
     "telemetry",
@@ -20,6 +20,7 @@ const ORDER: [&str; 14] = [
     "server",
     "engine",
     "proxy",
+    "admin",
     "config",
     "app",
     "cli",
