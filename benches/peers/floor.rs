@@ -149,12 +149,7 @@ impl Floor {
     }
 
     /// Sends a request on whose key is claimed before, and its answer back once that is kept.
-    async fn run_once(
-        &self,
-        shared: &Shared,
-        head: Parts,
-        body: Bytes,
-    ) -> Result<Answer, Failure> {
+    async fn run_once(&self, shared: &Shared, head: Parts, body: Bytes) -> Result<Answer, Failure> {
         let Shared { mut redis, claim, keep } = shared.clone();
         let key = head.headers.get("idempotency-key").ok_or("a key is missing")?.clone();
         let script = |name: &str| cmd("EVALSHA").arg(name).arg(1).arg(key.as_bytes()).to_owned();

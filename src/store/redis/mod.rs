@@ -37,8 +37,9 @@
 //! comes: for about a round trip, or until there is a connection again.
 //!
 //! The user needs `+info +eval +evalsha +subscribe +publish +get +getrange +set +setrange +del
-//! +pexpire +pttl +time`, `+scan` to list records, and `+wait` for `?wait`; the keys `~oncegate:{NAMESPACE*` and the
-//! channels `&oncegate:NAMESPACE:*`. In a cluster it needs `+cluster`, too.
+//! +pexpire +pttl +time`, `+scan` to list records, and `+wait` for `?wait`; the keys
+//! `~oncegate:{NAMESPACE*` and the channels `&oncegate:NAMESPACE:*`. In a cluster it needs
+//! `+cluster`, too.
 //!
 //! [`StoreError::Unavailable`]: super::StoreError::Unavailable
 //! [`StoreError::Corrupt`]: super::StoreError::Corrupt
