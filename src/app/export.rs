@@ -65,6 +65,9 @@ pub(super) fn start(metrics: &Arc<Metrics>) -> io::Result<(Traces, Exporter)> {
             return Ok(Default::default());
         }
     };
+    // Without its path, which may hold a secret.
+    let collector = options.url.authority().map(tracing::field::display);
+    tracing::info!(collector, "traces are exported");
     let spans_max = options.rates.spans_max;
     let (traces, spans) = Traces::new(options.sampler, spans_max, Arc::clone(metrics));
     let (end, ended) = watch::channel(false);

@@ -84,10 +84,7 @@ fn memory_options(settings: &Settings, when_full: WhenFull) -> MemoryOptions {
 }
 
 /// Opens a folder, and says now and then that this goes on.
-fn telling(
-    path: &Path,
-    open: impl FnOnce() -> Result<DiskStore, DiskOpenError>,
-) -> Result<DiskStore, AppError> {
+fn telling<T>(path: &Path, open: impl FnOnce() -> Result<T, DiskOpenError>) -> Result<T, AppError> {
     let (opened, waiting) = channel::<()>();
     let began = Instant::now();
     let shown = path.to_path_buf();
@@ -104,4 +101,42 @@ fn telling(
     // It has nothing to fail at.
     let _ = teller.join();
     Ok(store?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Tells whoever waits for it of each line of log.
+    struct Told(Sender<String>);
+
+    impl std::io::Write for Told {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            // Nobody waits any more for what other tests have to say.
+            let _ = self.0.send(String::from_utf8_lossy(line).into_owned());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn opening_that_takes_long_is_told_of() {
+        let (telling_of, told) = channel();
+        let log = tracing_subscriber::fmt().with_ansi(false);
+        let log = log.with_writer(move || Told(telling_of.clone())).finish();
+        // Another thread tells of it.
+        tracing::subscriber::set_global_default(log).unwrap();
+        let opened = telling(Path::new("/a/folder"), || {
+            // It is not open before the line has come.
+            let mut lines = std::iter::from_fn(|| told.recv_timeout(PATIENCE * 30).ok());
+            Ok(lines.find(|line| line.contains("still opening the records")))
+        });
+        let line = opened.unwrap().unwrap();
+        assert!(line.contains("folder=/a/folder elapsed="), "{line}");
+    }
 }

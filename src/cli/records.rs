@@ -1,5 +1,7 @@
 //! `oncegate records`: what a running instance remembers, and what people decide about it.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -247,7 +249,8 @@ impl Printed {
             text.push_str("there are more; --limit says how many are shown\n");
         }
         if self.unreadable > 0 {
-            text.push_str(&format!("{} records can't be read\n", self.unreadable));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{} records can't be read", self.unreadable);
         }
         text
     }
@@ -265,7 +268,10 @@ fn encode(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 encoded.push(byte.into());
             }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // The same.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
         }
     }
     encoded

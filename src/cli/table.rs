@@ -106,9 +106,9 @@ mod tests {
             table.push(record.as_object().unwrap());
         }
         let expected = "\
-KEY  STATE      ROUTE     REQUEST        STATUS  BEGUN  REPLAYS
+KEY  STATE      ROUTE     REQUEST      STATUS  BEGUN  REPLAYS
 k1   completed  payments  POST /a\u{fffd}[2J  201     t      3
-k22  in-flight  -         -              -       -      0
+k22  in-flight  -         -            -       -      0
 ";
         assert_eq!(table.text(), expected);
     }

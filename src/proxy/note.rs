@@ -107,6 +107,10 @@ impl Proxy {
         response: &Response<ReplyBody>,
         span: &mut Span,
     ) {
+        let is_logged = self.access_log.wants(became.handled);
+        if !(is_logged || self.feed.is_watched() || span.is_recorded()) {
+            return;
+        }
         let key = became.key.map(RecordKey::to_base64);
         let response_bytes = response.body().known_bytes();
         let entry = Entry {
@@ -125,7 +129,7 @@ impl Proxy {
             response_bytes,
             trace_id: came.trace_id,
         };
-        if self.access_log.wants(became.handled) {
+        if is_logged {
             self.access_log.log(&entry);
         }
         self.feed.tell(&entry);

@@ -1,21 +1,20 @@
 //! The access log: one JSON line on stdout for each request, without keys, bodies, credentials
 //! or queries.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::escape::without_controls;
+use super::lines::Lines;
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
 
-/// The most lines that may wait to be written.
-const LINES_MAX: usize = 4096;
+/// The length that most lines do not have.
+const LENGTH: usize = 400;
 
 /// Which requests are logged.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,7 +32,7 @@ pub enum Selection {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     selection: Selection,
-    lines: SyncSender<Vec<u8>>,
+    lines: Arc<Lines>,
     metrics: Arc<Metrics>,
 }
 
@@ -77,10 +76,8 @@ impl AccessLog {
         selection: Selection,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (lines, receiver) = sync_channel(LINES_MAX);
-        let thread = thread::Builder::new().name("access-log".into());
-        let writer = thread.spawn(move || write(&receiver))?;
-        Ok((Self { selection, lines, metrics }, writer))
+        let (lines, writer) = Lines::start(io::stdout())?;
+        Ok((Self { selection, lines: Arc::new(lines), metrics }, writer))
     }
 
     /// The same log of other requests.
@@ -111,60 +108,59 @@ impl AccessLog {
         }
     }
 
-    /// Logs a request. Never waits: a line that finds no room is dropped and counted.
+    /// Logs a request. Never waits for whoever reads: a line that finds no room is dropped and
+    /// counted.
     pub fn log(&self, entry: &Entry<'_>) {
-        match self.lines.try_send(entry.to_line()) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.access_log_dropped.increment();
-            }
+        if !self.lines.push(&entry.to_line()) {
+            self.metrics.access_log_dropped.increment();
         }
     }
 }
 
 impl Entry<'_> {
-    fn to_line(self) -> Vec<u8> {
-        let mut line = json!({
-            "time": humantime::format_rfc3339_millis(self.time.as_system_time()).to_string(),
-            "route": self.route,
-            "method": self.method,
-            "path": self.path,
-            "status": self.status,
-            "outcome": self.handled.name(),
-            "duration_ms": millis(self.duration),
-        });
-        // What is not known is left out.
-        let known = [
-            ("duplicate_key", self.key.map(Value::from)),
-            ("problem", self.problem.map(Value::from)),
-            ("would_be", self.would_be.map(Value::from)),
-            ("upstream_ms", self.upstream.map(|time| millis(time).into())),
-            ("request_bytes", self.request_bytes.map(Value::from)),
-            ("response_bytes", self.response_bytes.map(Value::from)),
-            ("trace_id", self.trace_id.map(|id| id.to_string().into())),
-        ];
-        for (name, value) in known.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-            line[name] = value;
+    /// The request as its line has it. What is not known is left out.
+    fn to_line(self) -> String {
+        let mut line = String::with_capacity(LENGTH);
+        line.push('{');
+        let time = humantime::format_rfc3339_millis(self.time.as_system_time());
+        // Writing to a text can't fail.
+        let _ = write!(line, "\"time\":\"{time}\"");
+        text(&mut line, "route", Some(self.route));
+        text(&mut line, "method", Some(self.method));
+        text(&mut line, "path", Some(self.path));
+        number(&mut line, "status", Some(self.status));
+        text(&mut line, "outcome", Some(self.handled.name()));
+        text(&mut line, "problem", self.problem);
+        text(&mut line, "would_be", self.would_be);
+        text(&mut line, "duplicate_key", self.key);
+        number(&mut line, "duration_ms", Some(self.duration.as_millis()));
+        number(&mut line, "upstream_ms", self.upstream.map(|time| time.as_millis()));
+        number(&mut line, "request_bytes", self.request_bytes);
+        number(&mut line, "response_bytes", self.response_bytes);
+        if let Some(id) = self.trace_id {
+            let _ = write!(line, ",\"trace_id\":\"{id}\"");
         }
-        let mut line = without_controls(&line.to_string()).into_owned().into_bytes();
-        line.push(b'\n');
+        line.push_str("}\n");
         line
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Adds a member to an object that has one already.
+fn text(line: &mut String, name: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if value.bytes().all(is_plain) {
+        let _ = write!(line, ",\"{name}\":\"{value}\"");
+    } else {
+        // A text is always JSON.
+        let value = serde_json::to_string(value).unwrap_or_default();
+        let _ = write!(line, ",\"{name}\":{}", without_controls(&value));
+    }
 }
 
-fn write(lines: &Receiver<Vec<u8>>) {
-    let mut stdout = io::BufWriter::new(io::stdout());
-    while let Ok(line) = lines.recv() {
-        let batch = std::iter::once(line).chain(lines.try_iter());
-        let written = batch.map(|line| stdout.write_all(&line)).all(|result| result.is_ok());
-        if !(written && stdout.flush().is_ok()) {
-            tracing::error!("the access log ends: stdout cannot be written to");
-            return;
-        }
+fn number(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
+    if let Some(value) = value {
+        let _ = write!(line, ",\"{name}\":{value}");
     }
 }
 
@@ -191,10 +187,10 @@ mod tests {
             response_bytes: None,
             trace_id: None,
         };
-        let line = String::from_utf8(entry.to_line()).unwrap();
+        let line = entry.to_line();
         let text = line.strip_suffix("}\n").unwrap();
         assert!(!text.contains(char::is_control), "{line:?}");
-        let json: Value = serde_json::from_str(&line).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(json["path"], path);
         assert_eq!(json["time"], "2023-11-14T22:13:20.000Z");
         assert_eq!(json["outcome"], "replayed");

@@ -3,6 +3,7 @@
 mod access;
 mod escape;
 mod feed;
+mod lines;
 mod log;
 mod metrics;
 pub mod trace;

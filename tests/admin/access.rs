@@ -10,7 +10,7 @@ use crate::support::{Folder, Origin, Proxy, Request, run, within};
 const TOKEN: &str = "a-token-of-this-test-alone";
 
 /// Everything that can be asked for, and who may.
-const ENDPOINTS: [(&str, &str, Who); 10] = [
+const ENDPOINTS: [(&str, &str, Who); 16] = [
     ("GET", "/livez", Who::Everybody),
     ("GET", "/readyz", Who::Everybody),
     ("GET", "/metrics", Who::Everybody),
@@ -20,8 +20,19 @@ const ENDPOINTS: [(&str, &str, Who); 10] = [
     ("GET", "/api/status", Who::Operators),
     ("GET", "/api/duplicates", Who::Operators),
     ("GET", "/api/drain", Who::Operators),
+    ("GET", "/api/openapi.json", Who::Operators),
+    ("GET", "/api/records", Who::Operators),
+    ("GET", RECORD, Who::Lookers),
+    ("DELETE", RECORD, Who::Lookers),
+    ("POST", ACK, Who::Lookers),
+    ("POST", FAIL, Who::Lookers),
     ("POST", "/api/drain", Who::Operators),
 ];
+
+/// A record that is not there.
+const RECORD: &str = "/api/records/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const ACK: &str = "/api/records/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/ack";
+const FAIL: &str = "/api/records/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/fail";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
@@ -29,6 +40,8 @@ enum Who {
     /// Everybody who sees the page, which holds nothing.
     Page,
     Operators,
+    /// The same, who find nothing.
+    Lookers,
 }
 
 /// What an instance is told, and what the API answers to somebody without and with the token.
@@ -89,7 +102,8 @@ async fn the_token_is_needed_exactly_where_it_should_be() {
                     Who::Page => page,
                     // Draining is accepted.
                     Who::Operators if api == 200 && method == "POST" => 202,
-                    Who::Operators => api,
+                    Who::Lookers if api == 200 => 404,
+                    Who::Operators | Who::Lookers => api,
                 };
                 // Once it drains it is not ready.
                 if path == "/readyz" && token.is_some() {

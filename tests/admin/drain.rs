@@ -2,46 +2,15 @@
 
 use std::time::Duration;
 
-use crate::server::Server;
+use crate::kept::Kept;
 use crate::support::{
-    Act, Connection, Folder, Gate, How, Origin, Proxy, Request, Starting, assert_executed,
-    assert_problem, client, eventually, run,
+    Act, Connection, Folder, Gate, How, Origin, Proxy, Request, assert_executed, assert_problem,
+    client, eventually, run,
 };
 use crate::{looked_after, metric, operator};
 
 /// How many operations run when the end comes.
 const OPERATIONS: usize = 500;
-
-/// Where records are.
-enum Kept {
-    Memory,
-    Disk(Folder),
-    Redis(Server, Folder),
-}
-
-impl Kept {
-    fn redis() -> Self {
-        let folder = Folder::new();
-        folder.write("secret", "the secret of this test and of no other one");
-        Self::Redis(Server::start(&[]), folder)
-    }
-
-    /// Has an instance keep its records there.
-    fn told(&self, starting: Starting) -> Starting {
-        match self {
-            Self::Memory => starting,
-            Self::Disk(folder) => {
-                starting.arg("--store", &format!("file://{}", folder.path("records").display()))
-            }
-            Self::Redis(server, folder) => starting
-                .arg("--store", &format!("redis+unix://{}", server.socket().display()))
-                .arg("--store-secret-file", folder.path("secret").to_str().expect("a path"))
-                // A slow machine is no trouble with the store.
-                .arg("--store-timeout", "2s")
-                .arg("--store-lease", "8s"),
-        }
-    }
-}
 
 /// One of the operations.
 fn pay(proxy: &Proxy, number: usize) -> Request {

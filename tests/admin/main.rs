@@ -22,8 +22,11 @@ mod access;
 mod drain;
 mod feed;
 mod health;
+mod kept;
 mod metrics;
+mod openapi;
 mod ports;
+mod records;
 mod series;
 
 use support::{Client, Origin, Proxy, Request, Starting};

@@ -1,4 +1,4 @@
-//! Chromium without a window, told what to do by ChromeDriver in W3C `WebDriver`.
+//! Chromium without a window, told what to do by `ChromeDriver` in W3C `WebDriver`.
 
 use std::net::SocketAddr;
 
@@ -197,9 +197,8 @@ impl Browser {
             }
         };
         let patience = std::time::Duration::from_secs(30);
-        if tokio::time::timeout(patience, looking).await.is_err() {
-            panic!("{css} shows {shown:?}, not {text:?}");
-        }
+        let in_time = tokio::time::timeout(patience, looking).await.is_ok();
+        assert!(in_time, "{css} shows {shown:?}, not {text:?}");
     }
 
     /// Entries of a log of the browser since it was last asked for.

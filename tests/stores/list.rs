@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use oncegate::clock::Timestamp;
 use oncegate::idempotency::{Record, RecordKey, Stage, State};
-use oncegate::store::{Page, Summary, Swap};
+use oncegate::store::{Page, Store, Summary, Swap};
 
 use crate::{Kind, Opened, PLENTY, WINDOW, answer, at_once, key, with};
 
@@ -23,19 +24,24 @@ impl Whole {
     }
 }
 
-fn page(it: &Opened, records_max: usize) -> Page {
-    let (wanted, now) = (Arc::new(|_: &Summary| true), it.time.now());
+fn page(now: Timestamp, records_max: usize) -> Page {
+    let wanted = Arc::new(|_: &Summary| true);
     Page { after: None, records_max, looks_max: 10_000, wanted, now }
 }
 
 pub(crate) async fn all(it: &Opened, records_max: usize) -> Whole {
-    follow(it, page(it, records_max)).await
+    all_of(&*it.store, it.time.now(), records_max).await
 }
 
-async fn follow(it: &Opened, mut page: Page) -> Whole {
+/// The whole list of a store whose clock shows this.
+pub(crate) async fn all_of(store: &dyn Store, now: Timestamp, records_max: usize) -> Whole {
+    follow(store, page(now, records_max)).await
+}
+
+async fn follow(store: &dyn Store, mut page: Page) -> Whole {
     let mut whole = Whole { records: Vec::new(), unreadable: 0, pages: 0 };
     loop {
-        let listed = it.store.list(&page).await.unwrap();
+        let listed = store.list(&page).await.unwrap();
         assert!(listed.records.len() <= page.records_max);
         whole.records.extend(listed.records);
         whole.unreadable += listed.unreadable;
@@ -101,8 +107,8 @@ pub(crate) async fn a_list_shows_what_is_wanted<K: Kind>() {
     for stage in Stage::ALL {
         let wanted = Arc::new(move |summary: &Summary| summary.stage == stage);
         // It looks at some only, and goes on.
-        let page = Page { wanted, looks_max: 9, ..page(&it, 5) };
-        let whole = follow(&it, page).await;
+        let page = Page { wanted, looks_max: 9, ..page(it.time.now(), 5) };
+        let whole = follow(&*it.store, page).await;
         let now = it.time.now();
         let expected = filled.iter().filter(|(_, record)| Stage::of(record, now) == stage);
         let expected: BTreeSet<_> = expected.map(|(key, _)| *key).collect();

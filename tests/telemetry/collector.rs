@@ -14,11 +14,16 @@ use tokio::sync::watch;
 
 use crate::support::{Fields, Framing, Origin, Proxy, Starting, Wire, within};
 
+/// How late a collector answers that dawdles.
+const LATE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// What a collector does with what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mood {
     /// It takes it.
     Takes,
+    /// It takes it, and says so late.
+    Dawdles,
     /// It answers this, and takes nothing.
     Answers(u16),
     /// It never answers.
@@ -119,8 +124,11 @@ async fn serve(
         posts.lock().unwrap().push(Post { head, message });
         told.send_modify(|posts| *posts += 1);
         let mood = *mood.lock().unwrap();
+        if mood == Mood::Dawdles {
+            tokio::time::sleep(LATE).await;
+        }
         let answer = match mood {
-            Mood::Takes => {
+            Mood::Takes | Mood::Dawdles => {
                 "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
                     .to_owned()
             }

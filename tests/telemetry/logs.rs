@@ -242,8 +242,9 @@ fn dropped(log: &str) -> u64 {
 /// A stdout that nobody reads holds no request up: what has no room is dropped and counted.
 #[tokio::test]
 async fn nobody_waits_for_a_stdout_that_is_not_read() {
-    // The pipe takes 64 KiB, and as many lines wait as may; each has more than 100 bytes.
-    const REQUESTS: usize = 4096 + (64 << 10) / 100 + 1000;
+    // The pipe takes 64 KiB, and as many lines wait as may, behind as many that are being written;
+    // each has more than 100 bytes.
+    const REQUESTS: usize = 2 * 4096 + (64 << 10) / 100 + 1000;
     let origin = Origin::start().await;
     let unread = Unread::start(&origin).await;
     let mut connection = unread.client.connect().await;

@@ -54,6 +54,23 @@ async fn requests_do_not_notice_a_collector_in_trouble() {
     }
 }
 
+/// One that is slow is told of as much as it takes, and each span is told or counted.
+#[tokio::test]
+async fn each_span_is_told_or_counted() {
+    let (origin, collector) = (Origin::start().await, Collector::start().await);
+    collector.feels(Mood::Dawdles);
+    let proxy = collector
+        .told_by_proxy_before(&origin)
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "16")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8");
+    let proxy = proxy.start().await;
+    ask(&proxy, 100).await;
+    let dropped = total(&ended(proxy).await, "trace_spans_dropped");
+    let told = collector.spans().len() as u64;
+    assert_eq!(told + dropped, 100 * 5);
+    assert!(told >= 8 && dropped > 0, "{told} were told, and {dropped} dropped");
+}
+
 /// The same where nobody listens.
 #[tokio::test]
 async fn requests_do_not_notice_that_nobody_listens() {
@@ -74,7 +91,9 @@ async fn a_batch_is_sent_again_while_that_may_help() {
     for mood in [Mood::Closes, Mood::Answers(429), Mood::Answers(503)] {
         let (origin, collector) = (Origin::start().await, Collector::start().await);
         collector.feels(mood);
-        let proxy = collector.told_by_proxy_before(&origin).start().await;
+        // Long enough for both spans to be of one batch.
+        let proxy = collector.told_by_proxy_before(&origin).env("OTEL_BSP_SCHEDULE_DELAY", "1000");
+        let proxy = proxy.start().await;
         client(&proxy).get("/charges").send().await;
         collector.wait_for_posts(1).await;
         collector.feels(Mood::Takes);
@@ -92,7 +111,8 @@ async fn a_batch_is_sent_again_while_that_may_help() {
 async fn traces_go_on_when_the_collector_is_back() {
     let (origin, collector) = (Origin::start().await, Collector::start().await);
     collector.feels(Mood::Answers(400));
-    let proxy = collector.told_by_proxy_before(&origin).start().await;
+    let proxy = collector.told_by_proxy_before(&origin).env("OTEL_BSP_SCHEDULE_DELAY", "1000");
+    let proxy = proxy.start().await;
     client(&proxy).get("/charges").send().await;
     proxy.wait_for_log("trouble", |line| line.contains("it answers with 400")).await;
     collector.feels(Mood::Takes);

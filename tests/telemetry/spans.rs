@@ -6,7 +6,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use crate::collector::{Collector, hex, of, of_trace, one, said};
 use crate::support::{
-    Act, Answer, Gate, Origin, Proxy, assert_executed, assert_marked, client, eventually, every_way,
+    Act, Answer, Folder, Gate, Origin, Proxy, assert_executed, assert_marked, client, eventually,
+    every_way,
 };
 
 every_way! {
@@ -134,6 +135,30 @@ async fn a_passed_request_is_traced() {
     let seen = format!("00-{}-{}-01", hex(&sent.trace_id), hex(&sent.span_id));
     assert_eq!(origin.last().header("traceparent"), Some(seen.as_str()));
     assert!(origin.last().header("tracestate").is_none());
+}
+
+/// A repeat names the first request also when that was answered by another process.
+#[tokio::test]
+async fn a_replay_names_the_first_request_of_another_process() {
+    let (origin, collector, folder) =
+        (Origin::start().await, Collector::start().await, Folder::new());
+    let store = format!("file://{}", folder.path("records").display());
+    let (mut known, mut first) = (0, None);
+    for (trace, count) in [(FIRST, OF_FIRST), (SECOND, 1)] {
+        let proxy = collector.told_by_proxy_before(&origin).arg("--store", &store);
+        let mut proxy = proxy.start().await;
+        let post = client(&proxy).post("/charges").key("k1").body("10");
+        post.header("traceparent", place(trace)).send().await;
+        proxy.terminate();
+        assert!(proxy.wait_exit().await.success());
+        known += count;
+        let own = server(&of_trace(&collector.wait_for_spans(known).await, trace));
+        let Some(first) = first.replace(own.clone()) else { continue };
+        assert_eq!(of(&own, "oncegate.outcome").as_deref(), Some("replayed"));
+        let [link] = &own.links[..] else { panic!("{own:#?}") };
+        assert_eq!((&link.trace_id, &link.span_id), (&first.trace_id, &first.span_id));
+    }
+    assert_eq!(origin.hits(), 1);
 }
 
 /// A repeat that comes while the first request runs waits in a span that names it, and so does its

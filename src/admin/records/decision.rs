@@ -71,10 +71,12 @@ fn status(value: &Value) -> Result<u16, AdminProblem> {
 }
 
 fn text(name: &str, value: Value, most: usize) -> Result<String, AdminProblem> {
-    match value {
-        Value::String(text) if text.chars().count() <= most => Ok(text),
-        _ => Err(wrong(&format!("{name} is a text of at most {most} characters"))),
+    if let Value::String(text) = value
+        && text.chars().count() <= most
+    {
+        return Ok(text);
     }
+    Err(wrong(&format!("{name} is a text of at most {most} characters")))
 }
 
 fn wrong(right: &str) -> AdminProblem {

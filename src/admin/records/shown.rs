@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::admin::status::shown;
-use crate::idempotency::{Answer, Fingerprint, Line};
+use crate::idempotency::{Answer, Fingerprint, Line, Origin};
 use crate::store::Summary;
 
 /// The most of a body that is shown, in bytes.
@@ -17,13 +17,13 @@ const HIDDEN: [&[u8]; 2] = [b"set-cookie", b"set-cookie2"];
 /// A record in short.
 pub(super) fn record(summary: &Summary) -> Value {
     let origin = summary.origin.as_deref();
-    let trace = origin.and_then(|origin| origin.trace());
+    let trace = origin.and_then(Origin::trace);
     json!({
         "key": summary.key.to_base64(),
         "state": summary.stage.name(),
-        "route": origin.map(|origin| origin.route()),
-        "method": origin.map(|origin| origin.method()),
-        "path": origin.map(|origin| origin.path()),
+        "route": origin.map(Origin::route),
+        "method": origin.map(Origin::method),
+        "path": origin.map(Origin::path),
         "status": summary.status,
         "answer_bytes": summary.answer_bytes,
         "begun_at": origin.map(|origin| shown(origin.begun_at())),
@@ -31,7 +31,7 @@ pub(super) fn record(summary: &Summary) -> Value {
         "expires_at": shown(summary.expires_at),
         "lease_until": summary.lease_until.map(shown),
         "fingerprint": fingerprint(&summary.fingerprint),
-        "replays": origin.map_or(0, |origin| origin.replays()),
+        "replays": origin.map_or(0, Origin::replays),
         "trace_id": trace.map(|trace| hexadecimal(&trace.trace_id)),
     })
 }

@@ -11,6 +11,7 @@ use crate::store::envelope::seal;
 use crate::store::{Expected, StoreError, Swap};
 
 /// What the writer is asked to do.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are swaps")]
 pub(super) enum Order {
     /// To change a record.
     Swap(Change),

@@ -28,8 +28,19 @@ const ASKED_AT_ONCE: usize = 16;
 /// The place after all nodes: their names are hexadecimal digits, or nothing.
 const END: &str = "~";
 
-/// One node, by its name, and one of its slots.
-type Node = (String, Option<u16>);
+/// One node, by its name, and how it is asked.
+type Node = (String, Way);
+
+/// How a node is asked.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Way {
+    /// It is the only one.
+    Only,
+    /// It has this slot of a cluster.
+    Slot(u16),
+    /// It is any of a cluster.
+    Any,
+}
 
 /// What was found and not looked at, and where to go on.
 struct Walk {
@@ -46,9 +57,9 @@ pub(super) async fn list(core: &Core, page: &Page) -> Result<Listed, StoreError>
         if show(core, &mut walk, &mut filling).await?.is_break() {
             break;
         }
-        let Some(slot) = walk.node() else { return Ok(filling.end(None)) };
+        let Some(way) = walk.node() else { return Ok(filling.end(None)) };
         let (at, pattern) = (walk.cursor.at, core.names.pattern());
-        let found = core.calls.ask(|link| scan(link, slot, at, pattern)).await?;
+        let found = core.calls.ask(|link| scan(link, way, at, pattern)).await?;
         let (at, names) = found;
         let mut keys: Vec<_> = names.iter().filter_map(|name| core.names.key(name)).collect();
         keys.sort_unstable();
@@ -70,18 +81,16 @@ async fn show(
         let count = filling.room().min(ASKED_AT_ONCE).min(walk.cursor.keys.len());
         let keys: Vec<_> = walk.cursor.keys.drain(..count).collect();
         let names = keys.iter().map(|key| core.names.record(key)).collect();
-        let slot = walk.node().flatten();
-        let (theirs, values) = core.calls.ask(|link| get(link, slot, names)).await?;
+        let way = walk.node().unwrap_or(Way::Any);
+        let (theirs, values) = core.calls.ask(|link| get(link, way, names)).await?;
         let at = moment(core, theirs);
         for (key, value) in keys.iter().zip(values) {
-            match value {
-                Value::BulkString(value) => {
-                    filling.look(key, read(core, key, value.into(), at).as_ref());
-                }
-                // It has gone since.
-                Value::Nil => {}
-                _ => filling.look(key, None),
+            if let Value::BulkString(value) = value {
+                filling.look(key, read(core, key, &value.into(), at).as_ref());
+            } else if value != Value::Nil {
+                filling.look(key, None);
             }
+            // What is not there has gone since.
         }
     }
     Ok(match filling.is_full() {
@@ -101,10 +110,10 @@ impl Walk {
         }
     }
 
-    /// A slot of the node that is looked at; nothing after the last one.
-    fn node(&self) -> Option<Option<u16>> {
+    /// How the node is asked that is looked at; nothing after the last one.
+    fn node(&self) -> Option<Way> {
         let node = self.nodes.iter().find(|(name, _)| *name == self.cursor.place);
-        node.map(|(_, slot)| *slot)
+        node.map(|(_, way)| *way)
     }
 
     /// Goes on from where the node says, which is the next node if it says 0.
@@ -119,8 +128,8 @@ impl Walk {
 }
 
 /// A record that is only looked at: that it can't be read is not counted each time.
-fn read(core: &Core, key: &RecordKey, value: Bytes, at: Moment) -> Option<Record> {
-    value::read(key, &value, core.options.seal_keys.as_deref(), at).ok()
+fn read(core: &Core, key: &RecordKey, value: &Bytes, at: Moment) -> Option<Record> {
+    value::read(key, value, core.options.seal_keys.as_deref(), at).ok()
 }
 
 fn moment(core: &Core, theirs: u64) -> Moment {
@@ -136,7 +145,7 @@ fn moment(core: &Core, theirs: u64) -> Moment {
 /// All nodes that have records, in an order that stays.
 async fn nodes(mut link: Link) -> RedisResult<Vec<Node>> {
     if let Link::Node(_) = link {
-        return Ok(vec![(String::new(), None)]);
+        return Ok(vec![(String::new(), Way::Only)]);
     }
     let Value::Array(ranges) = link.ask(redis::cmd("CLUSTER").arg("SLOTS")).await? else {
         return Err(odd());
@@ -151,7 +160,7 @@ async fn nodes(mut link: Link) -> RedisResult<Vec<Node>> {
         };
         let Some(Value::BulkString(name)) = primary.get(2) else { return Err(odd()) };
         let name = String::from_utf8_lossy(name).into_owned();
-        nodes.push((name, Some(u16::try_from(*slot).map_err(|_| odd())?)));
+        nodes.push((name, Way::Slot(u16::try_from(*slot).map_err(|_| odd())?)));
     }
     nodes.sort_unstable();
     nodes.dedup_by(|one, other| one.0 == other.0);
@@ -161,30 +170,26 @@ async fn nodes(mut link: Link) -> RedisResult<Vec<Node>> {
 /// Goes one step through the keys of a node.
 async fn scan(
     mut link: Link,
-    slot: Option<u16>,
+    way: Way,
     at: u64,
     pattern: String,
 ) -> RedisResult<(u64, Vec<Bytes>)> {
     let mut command = redis::cmd("SCAN");
     command.arg(at).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED_AT_ONCE);
-    let Value::Array(parts) = ask_node(&mut link, slot, command).await? else { return Err(odd()) };
+    let Value::Array(parts) = ask_node(&mut link, way, command).await? else { return Err(odd()) };
     let Ok([Value::BulkString(at), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
         return Err(odd());
     };
     let at = std::str::from_utf8(&at).ok().and_then(|at| at.parse().ok()).ok_or_else(odd)?;
-    let names = names.into_iter().map(|name| match name {
-        Value::BulkString(name) => Ok(name.into()),
-        _ => Err(odd()),
+    let names = names.into_iter().map(|name| {
+        let Value::BulkString(name) = name else { return Err(odd()) };
+        Ok(name.into())
     });
     Ok((at, names.collect::<RedisResult<_>>()?))
 }
 
 /// The values of records, and what time it is there.
-async fn get(
-    mut link: Link,
-    slot: Option<u16>,
-    names: Vec<String>,
-) -> RedisResult<(u64, Vec<Value>)> {
+async fn get(mut link: Link, way: Way, names: Vec<String>) -> RedisResult<(u64, Vec<Value>)> {
     let get = |name: &String| redis::cmd("GET").arg(name).clone();
     let mut values = if let Link::Node(_) = link {
         let mut pipeline = Pipeline::new();
@@ -195,7 +200,7 @@ async fn get(
         link.ask_all(&mut pipeline).await?
     } else {
         // Each by itself: the client asks several at once only of one node.
-        let mut values = vec![ask_node(&mut link, slot, redis::cmd("TIME")).await?];
+        let mut values = vec![ask_node(&mut link, way, redis::cmd("TIME")).await?];
         values.resize(names.len() + 1, Value::Nil);
         let mut calls = JoinSet::new();
         for (index, name) in names.iter().enumerate() {
@@ -213,27 +218,21 @@ async fn get(
     Ok((time, values?))
 }
 
-async fn ask_node(link: &mut Link, slot: Option<u16>, command: Cmd) -> RedisResult<Value> {
-    match (link, slot) {
-        (Link::Cluster(cluster), slot) => {
-            let node = match slot {
-                Some(slot) => {
-                    SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master))
-                }
-                None => SingleNodeRoutingInfo::RandomPrimary,
-            };
-            cluster.route_command(command, RoutingInfo::SingleNode(node)).await
-        }
-        (link @ Link::Node(_), _) => link.ask(&command).await,
-    }
+async fn ask_node(link: &mut Link, way: Way, command: Cmd) -> RedisResult<Value> {
+    let Link::Cluster(cluster) = link else { return link.ask(&command).await };
+    let node = match way {
+        Way::Slot(slot) => SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master)),
+        Way::Only | Way::Any => SingleNodeRoutingInfo::RandomPrimary,
+    };
+    cluster.route_command(command, RoutingInfo::SingleNode(node)).await
 }
 
 /// What `TIME` says, in milliseconds.
 fn time(value: &Value) -> Option<u64> {
     let Value::Array(parts) = value else { return None };
-    let number = |part: &Value| match part {
-        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
-        _ => None,
+    let number = |part: &Value| {
+        let Value::BulkString(digits) = part else { return None };
+        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
     };
     Some(number(parts.first()?)? * 1000 + number(parts.get(1)?)? / 1000)
 }

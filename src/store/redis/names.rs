@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_name_tells_its_key_to_its_namespace_only() {
-        let key = RecordKey::from_bytes(std::array::from_fn(|index| index as u8 * 7));
+        let key = RecordKey::from_bytes([0xa7; 32]);
         for namespace in ["", "a", "a*[b]\\"] {
             let names = Names::new(namespace);
             let name = names.record(&key);

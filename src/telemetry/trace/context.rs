@@ -165,6 +165,29 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            trace_id: [u8; 16],
+            span_id: [u8; 8],
+            is_sampled: bool,
+            rest: Vec<u8>,
+        ) {
+            let ids = (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id));
+            let (Some(trace_id), Some(span_id)) = ids else { return Ok(()) };
+            let context = SpanContext::new(trace_id, span_id, is_sampled);
+            let text = context.to_string();
+            proptest::prop_assert_eq!(SpanContext::parse(text.as_bytes()), Some(context));
+            // Cut, or followed by something, it is none; nor is anything else, most likely.
+            for length in 0..text.len() {
+                proptest::prop_assert_eq!(SpanContext::parse(&text.as_bytes()[..length]), None);
+            }
+            let longer = [text.as_bytes(), &rest].concat();
+            proptest::prop_assert_eq!(SpanContext::parse(&longer).is_some(), rest.is_empty());
+            proptest::prop_assert_eq!(SpanContext::parse(&rest), None);
+        }
+    }
+
     #[test]
     fn it_is_said_once() {
         let mut headers = HeaderMap::new();

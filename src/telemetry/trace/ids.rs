@@ -10,6 +10,8 @@ pub struct TraceId([u8; 16]);
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct SpanId([u8; 8]);
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 macro_rules! id {
     ($id:ident, $length:literal) => {
         impl $id {
@@ -45,7 +47,13 @@ macro_rules! id {
 
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
+                let mut text = [0; 2 * $length];
+                for (two, byte) in text.chunks_exact_mut(2).zip(self.0) {
+                    two.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
+                }
+                // Digits are text.
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 

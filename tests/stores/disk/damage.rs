@@ -5,7 +5,7 @@ use oncegate::idempotency::RecordKey;
 use oncegate::store::{DiskOpenError, Expected, StoreError, Swap};
 
 use super::Ground;
-use crate::{Opened, WINDOW, answer, key};
+use crate::{Opened, WINDOW, answer, key, list};
 
 /// Changes what stands on disk under a key, while no store is open.
 fn change(ground: &Ground, wanted: &RecordKey, change: impl Fn(&mut Vec<u8>)) {
@@ -76,6 +76,11 @@ async fn a_changed_record_is_held_and_never_served() {
     for number in 0..7 {
         check_held(&it, &key(number)).await;
     }
+    // Whoever lists them learns how many there are, and it is not counted each time.
+    let before = it.metrics.corrupt_records.value();
+    let whole = list::all(&it, 3).await;
+    assert_eq!((whole.keys(), whole.unreadable), ([key(9)].into(), 7));
+    assert_eq!(it.metrics.corrupt_records.value(), before);
     assert_eq!(it.load(&key(9)).await, Some(good));
     it.time.advance(WINDOW);
     it.maintain().await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::clock::Clock;
-use oncegate::idempotency::{Purpose, State};
+use oncegate::idempotency::{Purpose, Stage, State};
 use oncegate::store::{DiskOpenError, DiskOptions, DiskStore, Durability, Swap};
 use oncegate::telemetry::Metrics;
 use tokio::task::JoinSet;
@@ -62,6 +62,9 @@ async fn an_orphan_is_held_until_somebody_says_how_it_ended() {
     let it = ground.open().unwrap();
     let orphan = with(&claim, State::Indeterminate);
     let next = it.in_flight(8);
+    let whole = crate::list::all(&it, 2).await;
+    assert_eq!(whole.records.len(), 5);
+    assert!(whole.records.iter().all(|record| record.stage == Stage::OutcomeUnknown));
     for number in 0..5 {
         assert_eq!(it.claim(&key(number), &next).await, Ok(lost(&orphan)));
         assert_eq!(it.change(&key(number), &next, None).await, Ok(lost(&orphan)));

@@ -9,8 +9,8 @@ use oncegate::store::{RedisOpenError, RedisOptions, RedisStore, Store as _, Swap
 
 use super::{Process, essence, until};
 use crate::groups::{cluster, is_primary, on_port, reshard, sentinel, tcp, wait_for_replica};
-use crate::key;
 use crate::server::{ask, free_port};
+use crate::{key, list};
 
 /// How long a call may take: less than a server stands still.
 const SHORT: Duration = Duration::from_secs(1);
@@ -80,6 +80,12 @@ async fn a_cluster_holds_records_on_all_its_nodes() {
     for port in ports {
         let size = ask(&mut tcp(port), &["DBSIZE"]);
         assert!(matches!(size, redis::Value::Int(size) if size > 0), "{size:?}");
+    }
+    for records_max in [7, 500] {
+        let now = second.clock.now();
+        let whole = list::all_of(&*second.store, now, records_max).await;
+        assert_eq!((whole.records.len(), whole.unreadable), (60, 0));
+        assert_eq!(whole.keys(), claims.iter().map(|(key, _)| *key).collect());
     }
     let now = second.clock.now();
     first.store.renew(&claims).await.unwrap();

@@ -6,8 +6,8 @@ use oncegate::idempotency::Record;
 use oncegate::store::{RedisOptions, SealKeys, Store as _, StoreError, Swap};
 
 use super::{Process, essence, options};
-use crate::key;
 use crate::server::Server;
+use crate::{key, list};
 
 const OLD: &str = "old:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
 const NEW: &str = "new:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n";
@@ -120,4 +120,36 @@ async fn records_are_encrypted_and_keys_can_be_changed() {
     let plain = Process::new(options.clone()).await;
     plain.keep(&key(4), 4, "plain").await;
     assert!(matches!(new.store.load(&key(4)).await, Err(StoreError::Corrupt(_))));
+    let before = new.metrics.corrupt_records.value();
+    let whole = list::all_of(&*new.store, new.clock.now(), 1).await;
+    assert_eq!((whole.keys(), whole.unreadable), ([key(2), key(3)].into(), 2));
+    assert_eq!(new.metrics.corrupt_records.value(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_nothing_of_others() {
+    let server = Server::start(&[]);
+    let options = |namespace: &str| RedisOptions {
+        url: server.url(),
+        namespace: namespace.into(),
+        ..RedisOptions::default()
+    };
+    let names = ["a", "a*", "a:b", ""];
+    for number in 0..700 {
+        server.ask(&["SET", &format!("other:{number}"), "x"]);
+        server.ask(&["SET", &format!("oncegate:{{a:{number}}}"), "x"]);
+    }
+    let mut processes = Vec::new();
+    for (number, name) in names.into_iter().enumerate() {
+        let process = Process::new(options(name)).await;
+        for of in 0..20 {
+            process.keep(&key(number * 100 + of), 1, name).await;
+        }
+        processes.push(process);
+    }
+    for (number, process) in processes.iter().enumerate() {
+        let whole = list::all_of(&*process.store, process.clock.now(), 6).await;
+        assert_eq!((whole.records.len(), whole.unreadable), (20, 0), "{}", names[number]);
+        assert_eq!(whole.keys(), (0..20).map(|of| key(number * 100 + of)).collect());
+    }
 }
