@@ -128,16 +128,18 @@ class Stage:
         process = self._start("upstream", [program], self._place("upstream"))
         return process, int(process.await_line(r"ready listen=\S+:(\d+)\n")[0][1])
 
-    def start_oncegate(self, program, upstream_port, told=()):
+    def start_oncegate(self, program, upstream_port, told=(), log="off", admin="127.0.0.1:0"):
         """Oncegate; returns its process, its port and the seconds until it was ready."""
         process = self._start("oncegate", [
             program, "run", "--listen", "127.0.0.1:0",
             "--upstream", f"http://127.0.0.1:{upstream_port}",
-            "--workers", "1", "--access-log", "off", "--store-max-bytes", "1GiB",
-            "--admin", "127.0.0.1:0", *told,
+            "--workers", "1", "--access-log", log, "--store-max-bytes", "1GiB",
+            "--admin", admin, *told,
         ], self._place("oncegate"))
         match, seconds = process.await_line(r" ready [^\n]*listen=127\.0\.0\.1:(\d+)[^\n]*\n")
         process.http2_port = int(match[1])
+        watched = re.search(r" admin=127\.0\.0\.1:(\d+)", match[0])
+        process.admin_port = int(watched[1]) if watched else None
         return process, int(match[1]), seconds
 
     def start_floor(self, program, upstream_port, *told):
