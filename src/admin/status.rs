@@ -19,8 +19,8 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
     let Instance { engine, store, metrics, .. } = instance;
     let checks = checks(instance, terms);
     let now = instance.clock.now();
+    let oldest = engine.oldest(OLDEST_MAX).into_iter().map(|one| flying(&one, now));
     let (load, usage) = (engine.load(), store.usage());
-    let oldest = engine.oldest(OLDEST_MAX);
     let requests = Handled::ALL
         .iter()
         .map(|handled| (handled.name().to_owned(), Value::from(metrics.requests(*handled))));
@@ -38,7 +38,7 @@ pub(super) fn show(instance: &Instance, terms: &AdminTerms) -> Answer {
         "in_flight": {
             "operations": load.flights,
             "waiters": load.waiters,
-            "oldest": oldest.iter().map(|one| flying(one, now)).collect::<Vec<_>>(),
+            "oldest": oldest.collect::<Vec<_>>(),
         },
         "store": {
             "kind": match instance.store_kind {

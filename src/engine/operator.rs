@@ -63,17 +63,7 @@ impl Engine {
         let started = Instant::now();
         let listed = self.0.store.list(page).await;
         self.0.metrics.store_durations.observe(StoreOperation::List, started.elapsed());
-        let mut listed =
-            listed.inspect_err(|_| self.0.metrics.store_errors.increment(StoreOperation::List))?;
-        for record in &mut listed.records {
-            if record.stage == Stage::Completed
-                && let Some(at_hand) = self.0.store.peek(&record.key)
-                && at_hand.origin == record.origin
-            {
-                record.origin = at_hand.origin;
-            }
-        }
-        Ok(listed)
+        listed.inspect_err(|_| self.0.metrics.store_errors.increment(StoreOperation::List))
     }
 
     /// A record in short, by the engine's clock.

@@ -26,7 +26,8 @@ pub struct Origin {
     method_at: u8,
     path_at: u16,
     begun_at: Timestamp,
-    trace: Option<TraceContext>,
+    /// Apart, since few have one.
+    trace: Option<Box<TraceContext>>,
     /// Repeats that this process has answered from the record.
     replays: AtomicU64,
 }
@@ -58,7 +59,7 @@ impl Origin {
     /// The same, with its trace.
     #[must_use]
     pub fn traced(self, trace: Option<TraceContext>) -> Self {
-        Self { trace, ..self }
+        Self { trace: trace.map(Box::new), ..self }
     }
 
     fn from_parts(
@@ -69,7 +70,8 @@ impl Origin {
     ) -> Self {
         let method_at = u8::try_from(route).unwrap_or(u8::MAX);
         let path_at = u16::try_from(route + method).unwrap_or(u16::MAX);
-        Self { text, method_at, path_at, begun_at, trace, replays: AtomicU64::new(0) }
+        let (trace, replays) = (trace.map(Box::new), AtomicU64::new(0));
+        Self { text, method_at, path_at, begun_at, trace, replays }
     }
 
     /// What the route was called.
@@ -98,12 +100,12 @@ impl Origin {
 
     /// Which span of which trace it was, if it was traced.
     pub fn trace(&self) -> Option<TraceContext> {
-        self.trace
+        self.trace.as_deref().copied()
     }
 
     /// The same span, as others that are traced name it.
     pub fn span(&self) -> Option<SpanContext> {
-        let TraceContext { trace_id, span_id } = self.trace?;
+        let TraceContext { trace_id, span_id } = self.trace()?;
         let (trace_id, span_id) = (TraceId::from_bytes(trace_id)?, SpanId::from_bytes(span_id)?);
         Some(SpanContext::new(trace_id, span_id, false))
     }
@@ -125,15 +127,15 @@ impl Origin {
 
     /// How long its encoding is.
     pub(super) fn encoded_length(&self) -> usize {
-        FIXED + self.trace.map_or(0, |_| 24) + self.text.len()
+        FIXED + self.trace.as_ref().map_or(0, |_| 24) + self.text.len()
     }
 
     pub(super) fn encode(&self, encoded: &mut Vec<u8>) {
         encoded.put_u64(self.begun_at.as_millis());
         encoded.put_u8(self.trace.is_some().into());
-        if let Some(TraceContext { trace_id, span_id }) = self.trace {
-            encoded.put_slice(&trace_id);
-            encoded.put_slice(&span_id);
+        if let Some(TraceContext { trace_id, span_id }) = self.trace.as_deref() {
+            encoded.put_slice(trace_id);
+            encoded.put_slice(span_id);
         }
         encoded.put_u8(self.method_at);
         // A method is no longer than that.
@@ -168,7 +170,7 @@ impl Origin {
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
         let parts =
-            |origin: &Self| (origin.method_at, origin.path_at, origin.begun_at, origin.trace);
+            |origin: &Self| (origin.method_at, origin.path_at, origin.begun_at, origin.trace());
         self.text == other.text && parts(self) == parts(other)
     }
 }

@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 
 /// What a kept record takes besides its answer, in bytes: its key, its own fields, its origin, and
 /// what the cache keeps of it.
-pub const RECORD_BYTES: u64 = 600;
+pub const RECORD_BYTES: u64 = 550;
 
 /// What of a record's origin is in that.
 const TEXT_BYTES: usize = 64;
@@ -166,6 +166,14 @@ impl Kept {
     pub(in crate::store) async fn insert(&self, key: &RecordKey, entry: Entry) {
         self.bytes.fetch_add(entry.weigh(), Ordering::Relaxed);
         self.cache.insert(*key, entry).await;
+    }
+
+    /// The record with the origin that counts its replays here, if it is at hand.
+    pub(in crate::store) fn counting(&self, key: &RecordKey, record: Record) -> Record {
+        match self.peek(key) {
+            Some(kept) if kept.token == record.token => Record { origin: kept.origin, ..record },
+            _ => record,
+        }
     }
 
     /// Whether the record that this token has written is at hand.

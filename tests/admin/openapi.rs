@@ -1,4 +1,4 @@
-//! The OpenAPI document, held against what is answered: every operation, by its schema.
+//! The document of the API, held against what is answered: every operation, by its schema.
 
 use std::collections::BTreeSet;
 

@@ -97,7 +97,7 @@ impl Scene {
                 assert!(listed.insert(key, record.clone()).is_none(), "listed twice: {record}");
             }
             match page["next"].as_str() {
-                Some(cursor) => next = cursor.to_owned(),
+                Some(cursor) => cursor.clone_into(&mut next),
                 None => return listed,
             }
         }
@@ -220,7 +220,7 @@ async fn a_list_is_paged_and_filtered() {
             assert_eq!(scene.list(&query).await.into_keys().collect::<Vec<_>>(), keys);
             assert_eq!(scene.list(&format!("limit={limit}")).await.len(), 14);
             let unknown = scene.list(&format!("limit={limit}&state=outcome-unknown")).await;
-            assert_eq!(unknown.into_keys().collect::<Vec<_>>(), [lost.clone()]);
+            assert_eq!(unknown.keys().collect::<Vec<_>>(), [&lost]);
         }
         assert_eq!(scene.list("route=default").await.len(), 1);
         assert_eq!(scene.list("older_than=1h").await.len(), 0);

@@ -50,7 +50,9 @@ async fn repeats(engine: &Engine) -> (usize, Vec<(Vec<u8>, Provenance)>) {
             Outcome::Answered { answer, provenance, .. } => {
                 told.push((answer.body().to_vec(), provenance));
             }
-            outcome => panic!("{outcome:?}"),
+            outcome @ (Outcome::Streaming(_) | Outcome::Failed(_) | Outcome::Refused(_)) => {
+                panic!("{outcome:?}")
+            }
         }
     }
     (executed.load(Ordering::SeqCst), told)

@@ -54,19 +54,19 @@ pub(crate) fn answer(body: &[u8]) -> Answer {
     AnswerBuilder::new(201).finish(body)
 }
 
-fn origin(path: &str) -> Option<Origin> {
-    Some(Origin::new("payments", "POST", path, Timestamp::from_millis(7)))
+fn origin(path: &str) -> Origin {
+    Origin::new("payments", "POST", path, Timestamp::from_millis(7))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_tells_of_its_first_request_and_counts_its_replays() {
     let engine = engine(1 << 20);
     let work = || async { Attempt::Keep(answer(b"ok")) };
-    let first = engine.run(IDENTITY, TERMS, origin("/first"), work).await;
+    let first = engine.run(IDENTITY, TERMS, Some(origin("/first")), work).await;
     for repeats in 1..=3 {
         // One by the short way, and one that goes to the store.
         let recalled = engine.recall(&IDENTITY, &TERMS).unwrap();
-        let again = engine.run(IDENTITY, TERMS, origin("/again"), work).await;
+        let again = engine.run(IDENTITY, TERMS, Some(origin("/again")), work).await;
         for outcome in [&first, &recalled, &again] {
             let Outcome::Answered { origin: Some(origin), .. } = outcome else { panic!() };
             assert_eq!((origin.path(), origin.method()), ("/first", "POST"));

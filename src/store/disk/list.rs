@@ -37,7 +37,11 @@ impl DiskStore {
             for (key, record) in stretch.records {
                 match record {
                     Some(record) if is_running(&record) => self.look_at(&mut filling, &key).await?,
-                    record => filling.look(&key, record.as_ref()),
+                    Some(record) => {
+                        let record = self.records.kept.counting(&key, record);
+                        filling.look(&key, Some(&record));
+                    }
+                    None => filling.look(&key, None),
                 }
             }
             next = stretch.next;

@@ -35,6 +35,11 @@ impl Front {
         self.kept.peek(key)
     }
 
+    /// The record with the origin that counts its replays here, if it is at hand.
+    pub(super) fn counting(&self, key: &RecordKey, record: Record) -> Record {
+        self.kept.counting(key, record)
+    }
+
     /// Takes what the server has just shown, or taken.
     pub(super) async fn note(&self, key: &RecordKey, record: Option<&Record>, asked: Asked) {
         match record {

@@ -129,7 +129,8 @@ impl Walk {
 
 /// A record that is only looked at: that it can't be read is not counted each time.
 fn read(core: &Core, key: &RecordKey, value: &Bytes, at: Moment) -> Option<Record> {
-    value::read(key, value, core.options.seal_keys.as_deref(), at).ok()
+    let record = value::read(key, value, core.options.seal_keys.as_deref(), at).ok()?;
+    Some(core.front.counting(key, record))
 }
 
 fn moment(core: &Core, theirs: u64) -> Moment {

@@ -90,6 +90,8 @@ async fn a_claim_that_nobody_has_been_told_of_is_released() {
         ask_and_leave(&it, number, Expected::Absent);
         ask_and_leave(&it, 500, Expected::HeldBy(held.token));
     }
+    // It waits for its turn behind all of these.
+    it.maintain().await;
     let mut patience = 1000;
     while it.store.usage().records > 1 {
         it.maintain().await;
