@@ -39,6 +39,7 @@ RUN case "$TARGETARCH" in \
     } >/etc/oncegate-target
 
 # The dependencies are a layer of their own, which a change of our source leaves as it is.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src; \
     echo 'fn main() {}' >src/main.rs; \

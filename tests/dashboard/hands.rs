@@ -179,6 +179,8 @@ async fn colours_follow_the_system_and_the_choice() {
 async fn nothing_moves_while_figures_come_in() {
     let scene = Scene::open().await;
     let browser = &scene.browser;
+    // All of the page is seen: what is not seen moves unnoticed.
+    browser.resize(1280, 2000).await;
     browser.reload().await;
     // What moves up or down by itself, other than rows: those of the feed make room for new ones.
     browser

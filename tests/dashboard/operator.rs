@@ -72,7 +72,7 @@ impl Prometheus {
     }
 }
 
-async fn metric(scene: &Scene, series: &str) -> f64 {
+async fn metric(scene: &Scene, series: &str) -> u64 {
     let text = scene.ask("/metrics").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
@@ -94,7 +94,7 @@ async fn an_operator_observes_enforces_is_alerted_and_decides() {
     }
     assert_eq!(scene.origin.executions("observed"), 2);
     let series = "oncegate_requests_total{route=\"charges\",outcome=\"observed\"}";
-    assert_eq!(metric(&scene, series).await, 1.0);
+    assert_eq!(metric(&scene, series).await, 1);
     browser.shows("#feed", "/v1/charges").await;
 
     // It is told to enforce.
@@ -136,6 +136,6 @@ async fn an_operator_observes_enforces_is_alerted_and_decides() {
     assert!(acked.status == 200 && acked.is_repeat(), "{acked:?}");
     assert_eq!(acked.json()["note"], "the ledger has it");
     assert_eq!(scene.origin.executions("lost"), 1);
-    assert_eq!(metric(&scene, "oncegate_records_decided_total{decision=\"ack\"}").await, 1.0);
+    assert_eq!(metric(&scene, "oncegate_records_decided_total{decision=\"ack\"}").await, 1);
     scene.end().await;
 }
