@@ -36,7 +36,10 @@ impl From<RemoteError> for Failure {
     fn from(error: RemoteError) -> Self {
         match error {
             RemoteError::Usage(mistakes) => usage(&mistakes),
-            error => Self::Runtime(error.to_string()),
+            error @ (RemoteError::Unasked(_)
+            | RemoteError::Unready(_)
+            | RemoteError::Undrained { .. }
+            | RemoteError::System(_)) => Self::Runtime(error.to_string()),
         }
     }
 }
