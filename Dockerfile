@@ -40,7 +40,7 @@ RUN case "$TARGETARCH" in \
 
 # The dependencies are a layer of their own, which a change of our source leaves as it is.
 COPY .cargo .cargo
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src; \
     echo 'fn main() {}' >src/main.rs; \
     touch src/lib.rs; \
