@@ -1,5 +1,6 @@
 //! What operators use, on the binary as it runs: health, metrics, the API, and draining.
 
+#![allow(clippy::float_cmp, reason = "what is counted is whole")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
