@@ -1,5 +1,6 @@
 //! Whatever callers and the upstream send, the number of series stays what it was.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +16,7 @@ const CONNECTIONS: usize = 8;
 /// How many are sent before their answers are read.
 const BATCH: usize = 50;
 
-/// Numbers that look random and are the same in each run (SplitMix64).
+/// Numbers that look random and are the same in each run (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -28,7 +29,8 @@ impl Random {
     }
 
     fn word(&mut self) -> String {
-        (0..1 + self.next() % 12).map(|_| char::from(b'a' + (self.next() % 26) as u8)).collect()
+        const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+        (0..=self.next() % 12).map(|_| char::from(LETTERS[self.next() % 26])).collect()
     }
 }
 
@@ -78,7 +80,8 @@ async fn load(addr: SocketAddr, seed: u64, count: usize) {
             };
             let (path, key) = (random.word(), random.word());
             let close = if number + 1 == batch { "Connection: close\r\n" } else { "" };
-            requests += &format!(
+            let _ = write!(
+                requests,
                 "{method} /{path} HTTP/1.1\r\nHost: {}.example\r\nIdempotency-Key: {key}\r\n\
                  Content-Length: 0\r\n{close}\r\n",
                 random.word()
