@@ -127,9 +127,15 @@ async fn everything_answers_as_it_is_documented() {
         checked.ask("POST", ACK, &format!("{lost}/ack"), None).await;
         let acknowledged = checked.document["components"]["schemas"]["Acknowledged"].clone();
         checked.validate(&acknowledged, &scene.pay("lost").send().await.json());
+        let reason = json!({"by": "ann", "note": "not in the ledger"});
+        let wanted = checked.document["components"]["schemas"]["Reason"].clone();
+        checked.validate(&wanted, &reason);
+        let large = json!({"note": "x".repeat(20_000)});
+        checked.ask("POST", FAIL, &format!("{failed}/fail"), Some(large.clone())).await;
+        checked.ask("POST", FAIL, &format!("{failed}/fail"), Some(reason.clone())).await;
         checked.ask("POST", FAIL, &format!("{failed}/fail"), None).await;
-        checked.ask("POST", FAIL, &format!("{failed}/fail"), None).await;
-        checked.ask("DELETE", RECORD, &done, None).await;
+        checked.ask("DELETE", RECORD, &done, Some(large)).await;
+        checked.ask("DELETE", RECORD, &done, Some(reason)).await;
         checked.ask("DELETE", RECORD, &done, None).await;
         checked.ask("GET", RECORD, &done, None).await;
         checked.ask("GET", "/api/drain", "/api/drain", None).await;
