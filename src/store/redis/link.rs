@@ -109,7 +109,7 @@ pub(super) async fn open_one(options: &RedisOptions) -> Result<Link, Trouble> {
 
 /// Where records are.
 enum Place<'a> {
-    Server(Client),
+    Server(Box<Client>),
     Cluster(&'a [Node]),
 }
 
@@ -123,7 +123,7 @@ async fn find(options: &RedisOptions) -> Result<Place<'_>, Trouble> {
         }
         Topology::Cluster(nodes) => return Ok(Place::Cluster(nodes)),
     };
-    Ok(Place::Server(client(info?, options.url.security, &options.tls)?))
+    Ok(Place::Server(client(info?, options.url.security, &options.tls)?.into()))
 }
 
 /// How connections to single servers behave. Calls have deadlines of their own.

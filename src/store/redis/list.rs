@@ -94,10 +94,7 @@ async fn show(core: &Core, walk: &mut Walk, filling: &mut Filling<'_>) -> Result
     }
     .into_iter();
     for (key, known) in walk.cursor.keys.drain(..known.len()).zip(known) {
-        let known = match known {
-            Known::Glance(Glance::Sealed, _) => whole(core, &key, values.next(), at),
-            known => known,
-        };
+        let known = if sealed(&known) { whole(core, &key, values.next(), at) } else { known };
         match known {
             // What is not there has gone since.
             Known::Gone => {}
