@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use oncegate::app::App;
 use oncegate::cli::{
-    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RemoteError, RunArgs, completions, drain,
-    effective, explain, health, manual, manuals, records,
+    CheckArgs, Cli, Command, ExplainArgs, ManArgs, RecordsArgs, RecordsShown, RemoteError, RunArgs,
+    completions, drain, effective, explain, health, manual, manuals, records,
 };
 use oncegate::config::{Files, Mistakes, Settings, schema};
 use oncegate::idempotency::Secret;
@@ -52,9 +52,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain_one(&arguments),
         Command::Health(arguments) => health(&arguments).map_err(Failure::from),
         Command::Drain(arguments) => drain(&arguments).map_err(Failure::from),
-        Command::Records(arguments) => {
-            records(&arguments).map_err(Failure::from).and_then(|text| print(&text))
-        }
+        Command::Records(arguments) => look_at_records(&arguments),
         Command::Completions(arguments) => print(completions(arguments.shell)),
         Command::Man(arguments) => man(&arguments),
     };
@@ -86,6 +84,15 @@ fn explain_one(arguments: &ExplainArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Runtime(format!("{}: {error}", arguments.request.display())))?;
     let text = explain(&settings, raw).map_err(|error| Failure::Usage(error.to_string()))?;
     print(text)
+}
+
+fn look_at_records(arguments: &RecordsArgs) -> Result<(), Failure> {
+    let RecordsShown { text, remark } = records(arguments)?;
+    print(&text)?;
+    if let Some(remark) = remark {
+        eprintln!("{remark}");
+    }
+    Ok(())
 }
 
 fn man(arguments: &ManArgs) -> Result<(), Failure> {

@@ -55,6 +55,9 @@ const PACE: Pace = Pace {
 /// The most feeds that are read at a time.
 const FEEDS_MAX: usize = 16;
 
+/// The most pages of records that are made at a time: each may go through much of the store.
+const LISTS_MAX: usize = 4;
+
 /// Where an instance can be looked after, and by whom.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AdminSettings {
@@ -133,13 +136,15 @@ struct Shared {
     instance: Instance,
     budget: Budget,
     feeds: Arc<Semaphore>,
+    lists: Semaphore,
 }
 
 impl Admin {
     /// Looks after an instance.
     pub fn new(instance: Instance) -> Self {
         let feeds = Arc::new(Semaphore::new(FEEDS_MAX));
-        Self(Arc::new(Shared { instance, budget: Budget::new(BODIES_BYTES_MAX), feeds }))
+        let (budget, lists) = (Budget::new(BODIES_BYTES_MAX), Semaphore::new(LISTS_MAX));
+        Self(Arc::new(Shared { instance, budget, feeds, lists }))
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, AdminProblem> {
@@ -161,11 +166,14 @@ impl Admin {
             Endpoint::Duplicates => feed::follow(instance, &self.0.feeds),
             Endpoint::ShowDrain => Ok(drain::show(instance)),
             Endpoint::Drain => Ok(drain::begin(instance)),
-            Endpoint::Records => records::list(instance, query).await,
+            Endpoint::Records => {
+                let _place = self.0.lists.try_acquire().map_err(|_| AdminProblem::Busy)?;
+                records::list(instance, query).await
+            }
             Endpoint::Record => records::show(instance, &terms, key).await,
-            Endpoint::Forget => records::forget(instance, key).await,
+            Endpoint::Forget => records::forget(instance, key, &body).await,
             Endpoint::Acknowledge => records::acknowledge(instance, key, &body).await,
-            Endpoint::Fail => records::fail(instance, key).await,
+            Endpoint::Fail => records::fail(instance, key, &body).await,
             Endpoint::OpenApi => Ok(openapi::show()),
         }
     }

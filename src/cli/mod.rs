@@ -23,7 +23,8 @@ pub use self::flags::RunArgs;
 pub use self::health::{HealthArgs, health};
 pub use self::manual::{completions, manual, manuals};
 pub use self::records::{
-    AckArgs, ListArgs, Listed, RecordArgs, RecordsArgs, RecordsCommand, records,
+    AckArgs, GoneArgs, ListArgs, Listed, ReasonArgs, RecordArgs, RecordsArgs, RecordsCommand,
+    RecordsShown, records,
 };
 pub use self::remote::{Remote, RemoteError};
 

@@ -39,7 +39,7 @@ pub enum RecordsCommand {
     ///
     /// What runs can't be forgotten.
     #[command(mut_args(flags::hide_but_admin))]
-    Forget(Box<RecordArgs>),
+    Forget(Box<GoneArgs>),
     /// Say that an operation whose outcome is unknown was executed
     ///
     /// Its repeats get the status, and a small JSON body that says who has said so.
@@ -48,7 +48,7 @@ pub enum RecordsCommand {
     /// Say that an operation whose outcome is unknown was not executed, so that the next repeat
     /// runs
     #[command(mut_args(flags::hide_but_admin))]
-    Fail(Box<RecordArgs>),
+    Fail(Box<GoneArgs>),
 }
 
 /// How far an operation is.
@@ -119,6 +119,30 @@ pub struct AckArgs {
     #[arg(long, value_name = "STATUS", default_value_t = 200)]
     pub status: u16,
 
+    /// Who says so, and why.
+    #[command(flatten)]
+    pub reason: ReasonArgs,
+
+    /// The record.
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// A record that goes.
+#[derive(Args, Debug)]
+pub struct GoneArgs {
+    /// Who says so, and why.
+    #[command(flatten)]
+    pub reason: ReasonArgs,
+
+    /// The record.
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// Who decides, and why: the instance logs it.
+#[derive(Args, Debug)]
+pub struct ReasonArgs {
     /// Who says so
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
@@ -126,10 +150,15 @@ pub struct AckArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+}
 
-    /// The record.
-    #[command(flatten)]
-    pub record: RecordArgs,
+/// What is to be printed.
+#[derive(Debug, Eq, PartialEq)]
+pub struct RecordsShown {
+    /// What was asked for.
+    pub text: String,
+    /// What people should know of it, where programs read the text.
+    pub remark: Option<String>,
 }
 
 /// Does it, and returns what is to be printed.
@@ -137,29 +166,29 @@ pub struct AckArgs {
 /// # Errors
 ///
 /// The instance can't be asked, or says no.
-pub fn records(arguments: &RecordsArgs) -> Result<String, RemoteError> {
-    match &arguments.command {
-        RecordsCommand::List(list) => list.run(),
-        RecordsCommand::Get(record) => {
-            let shown = record.call(Method::GET, "", None)?;
-            Ok(if record.json { line(&shown) } else { details(&shown) })
+pub fn records(arguments: &RecordsArgs) -> Result<RecordsShown, RemoteError> {
+    let text = match &arguments.command {
+        RecordsCommand::List(list) => return list.run(),
+        RecordsCommand::Get(record) => record.shown(&record.call(Method::GET, "", None)?),
+        RecordsCommand::Forget(gone) => {
+            let body = gone.reason.body();
+            gone.record.decided(&gone.record.call(Method::DELETE, "", Some(&body))?, "forgotten")
         }
-        RecordsCommand::Forget(record) => {
-            Ok(record.decided(&record.call(Method::DELETE, "", None)?, "forgotten"))
-        }
-        RecordsCommand::Fail(record) => {
-            Ok(record.decided(&record.call(Method::POST, "/fail", None)?, "failed"))
+        RecordsCommand::Fail(gone) => {
+            let body = gone.reason.body();
+            gone.record.decided(&gone.record.call(Method::POST, "/fail", Some(&body))?, "failed")
         }
         RecordsCommand::Ack(ack) => {
-            let body = json!({ "status": ack.status, "by": ack.by, "note": ack.note });
-            let shown = ack.record.call(Method::POST, "/ack", Some(&body))?;
-            Ok(if ack.record.json { line(&shown) } else { details(&shown) })
+            let mut body = ack.reason.body();
+            body["status"] = ack.status.into();
+            ack.record.shown(&ack.record.call(Method::POST, "/ack", Some(&body))?)
         }
-    }
+    };
+    Ok(RecordsShown { text, remark: None })
 }
 
 impl ListArgs {
-    fn run(&self) -> Result<String, RemoteError> {
+    fn run(&self) -> Result<RecordsShown, RemoteError> {
         self.remote.run(async |client| {
             let mut printed = Printed::default();
             let mut cursor: Option<String> = None;
@@ -176,7 +205,8 @@ impl ListArgs {
                     break;
                 }
             }
-            Ok(printed.end(self.json, cursor.is_some()))
+            printed.cut_at = cursor.map(|_| self.limit);
+            Ok(if self.json { printed.lines() } else { printed.table() })
         })
     }
 
@@ -204,10 +234,20 @@ impl ListArgs {
     }
 }
 
+impl ReasonArgs {
+    fn body(&self) -> Value {
+        json!({ "by": self.by, "note": self.note })
+    }
+}
+
 impl RecordArgs {
     fn call(&self, method: Method, what: &str, body: Option<&Value>) -> Result<Value, RemoteError> {
         let path = format!("/api/records/{}{what}", encode(&self.key));
         self.remote.call(method, &path, body)
+    }
+
+    fn shown(&self, record: &Value) -> String {
+        if self.json { line(record) } else { details(record) }
     }
 
     fn decided(&self, answer: &Value, how: &str) -> String {
@@ -226,6 +266,8 @@ struct Printed {
     lines: String,
     count: usize,
     unreadable: u64,
+    /// How many were wanted, if there are more.
+    cut_at: Option<usize>,
 }
 
 impl Printed {
@@ -237,22 +279,34 @@ impl Printed {
         }
     }
 
-    fn end(self, as_json: bool, goes_on: bool) -> String {
-        if as_json {
-            return self.lines;
-        }
+    /// Lines of JSON. What else there is to say must not be among them.
+    fn lines(self) -> RecordsShown {
+        let cut = self
+            .cut_at
+            .map(|count| format!("only the first {count} are shown; narrow it, or use --limit"));
+        let remarks: Vec<_> = cut.into_iter().chain(self.damage()).collect();
+        let remark = (!remarks.is_empty()).then(|| remarks.join("\n"));
+        RecordsShown { text: self.lines, remark }
+    }
+
+    fn table(self) -> RecordsShown {
+        let damage = self.damage();
         let mut text = match self.count {
             0 => "no records\n".to_owned(),
             _ => self.table.text(),
         };
-        if goes_on {
+        if self.cut_at.is_some() {
             text.push_str("there are more; --limit says how many are shown\n");
         }
-        if self.unreadable > 0 {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{} records can't be read", self.unreadable);
+        if let Some(damage) = damage {
+            text.push_str(&damage);
+            text.push('\n');
         }
-        text
+        RecordsShown { text, remark: None }
+    }
+
+    fn damage(&self) -> Option<String> {
+        (self.unreadable > 0).then(|| format!("{} records can't be read", self.unreadable))
     }
 }
 

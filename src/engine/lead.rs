@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::flight::{Landing, Leader};
 use super::follow::Found;
-use super::lease::Lease;
+use super::lease::{Lease, Said};
 use super::unprotected::may_pass;
 use super::{Shared, holds};
 use crate::clock::Timestamp;
@@ -156,8 +156,14 @@ impl Shared {
     async fn settle(&self, lease: &Lease, attempt: Attempt, terms: &Terms) -> Landing {
         let now = self.clock.now();
         match attempt {
-            Attempt::Keep(answer) => keep(lease, answer, None, now).await,
-            Attempt::KeepFor(answer, window) => keep(lease, answer, Some(window), now).await,
+            Attempt::Keep(answer) => {
+                keep(lease, &answer, None, now).await;
+                Landing::Answered(answer, now)
+            }
+            Attempt::KeepFor(answer, window) => {
+                keep(lease, &answer, Some(window), now).await;
+                Landing::Answered(answer, now)
+            }
             Attempt::Hold(answer) => {
                 self.metrics.unknown_outcomes.increment(UnknownCause::Gateway);
                 self.end_unknown(lease, terms).await;
@@ -198,18 +204,20 @@ impl Shared {
             // The key was given back, and may be another's by now.
             return;
         }
-        match attempt {
+        let now = self.clock.now();
+        let said = match attempt {
             // Still unknown.
-            Attempt::Unknown(_) | Attempt::Hold(_) | Attempt::StreamingHold => {}
-            Attempt::Keep(_)
-            | Attempt::KeepFor(..)
-            | Attempt::Discard(_)
-            | Attempt::Streaming
-            | Attempt::StreamingDiscard
-            | Attempt::NotSent(_) => {
-                self.metrics.late_answers.increment();
-                self.settle(lease, attempt, terms).await;
+            Attempt::Unknown(_) | Attempt::Hold(_) | Attempt::StreamingHold => return,
+            Attempt::Keep(answer) => keep(lease, &answer, None, now).await,
+            Attempt::KeepFor(answer, window) => keep(lease, &answer, Some(window), now).await,
+            Attempt::Streaming => lease.finish(State::Unreplayable).await,
+            Attempt::Discard(_) | Attempt::StreamingDiscard | Attempt::NotSent(_) => {
+                lease.release().await
             }
+        };
+        // Somebody may have decided meanwhile what counts instead.
+        if said == Said::Written {
+            self.metrics.late_answers.increment();
         }
     }
 
@@ -245,12 +253,12 @@ impl Shared {
 }
 
 /// Keeps an answer, before anybody is told of it.
-async fn keep(lease: &Lease, answer: Answer, window: Option<Duration>, now: Timestamp) -> Landing {
+async fn keep(lease: &Lease, answer: &Answer, window: Option<Duration>, now: Timestamp) -> Said {
     let state = State::Completed { answer: answer.clone(), kept_at: now };
-    if lease.keep(state, window).await == Err(StoreError::TooLarge) {
-        lease.finish(State::Unreplayable).await;
+    match lease.keep(state, window).await {
+        Err(StoreError::TooLarge) => lease.finish(State::Unreplayable).await,
+        said => said.unwrap_or(Said::Unheard),
     }
-    Landing::Answered(answer, now)
 }
 
 fn refusal(error: &StoreError) -> Refusal {

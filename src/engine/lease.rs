@@ -26,6 +26,17 @@ const LATE_WRITE_MAX: Duration = Duration::from_mins(5);
 /// How much room there is for outcomes that are still to be written, in KiB.
 pub(super) const LATE_WRITES_MAX: usize = 64 << 10;
 
+/// What has become of a word that was said of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Said {
+    /// It stands there.
+    Written,
+    /// The claim was another's by then.
+    Lost,
+    /// The store has not taken it.
+    Unheard,
+}
+
 /// A claim on a record.
 ///
 /// Dropped without an outcome (the process ends, say), it leaves the record in flight: its lease
@@ -53,38 +64,34 @@ impl Lease {
         Self { shared, key, record, asked_at, _renewed: renewed }
     }
 
-    /// Writes the state if the claim is still ours.
-    pub(super) async fn write(&self, state: State) -> Result<(), StoreError> {
-        let next = Record { state, ..self.record.clone() };
-        self.change(Some(next)).await
-    }
-
-    /// Writes the last state, which counts for `window` if that is given.
+    /// Writes the last state if the claim is still ours; it counts for `window` if that is given.
     pub(super) async fn keep(
         &self,
         state: State,
         window: Option<Duration>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Said, StoreError> {
         let expires_at =
             window.map_or(self.record.expires_at, |window| self.asked_at.after(window));
         self.change(Some(Record { expires_at, state, ..self.record.clone() })).await
     }
 
     /// Writes a last state that has no answer.
-    pub(super) async fn finish(&self, state: State) {
+    pub(super) async fn finish(&self, state: State) -> Said {
+        let next = Record { state, ..self.record.clone() };
         // What the store has not taken runs out, and then counts as unknown: that is safe.
-        let _ = self.write(state).await;
+        self.change(Some(next)).await.unwrap_or(Said::Unheard)
     }
 
     /// Gives the key back.
-    pub(super) async fn release(&self) {
-        let _ = self.change(None).await;
+    pub(super) async fn release(&self) -> Said {
+        self.change(None).await.unwrap_or(Said::Unheard)
     }
 
     /// Writes, and goes on trying behind the caller's back where the store is not there for it.
-    async fn change(&self, next: Option<Record>) -> Result<(), StoreError> {
-        let mut pause = WRITE_PAUSE;
-        for attempt in 1..=WRITES_MAX {
+    async fn change(&self, next: Option<Record>) -> Result<Said, StoreError> {
+        let (mut pause, mut attempt) = (WRITE_PAUSE, 0);
+        loop {
+            attempt += 1;
             match self.try_change(next.clone()).await {
                 Err(StoreError::Unavailable(reason)) if attempt < WRITES_MAX => {
                     tracing::debug!(key = ?self.key, reason, "an outcome is written again");
@@ -100,18 +107,20 @@ impl Lease {
                     tracing::warn!(key = ?self.key, %error, "an outcome was not written");
                     return Err(error);
                 }
-                Ok(()) => return Ok(()),
+                Ok(said) => return Ok(said),
             }
         }
-        Ok(())
     }
 
-    async fn try_change(&self, next: Option<Record>) -> Result<(), StoreError> {
+    async fn try_change(&self, next: Option<Record>) -> Result<Said, StoreError> {
         let expected = Expected::HeldBy(self.record.token);
-        if let Swap::Lost(_) = self.shared.swap(&self.key, expected, next).await? {
-            tracing::warn!(key = ?self.key, "the claim on a record was lost");
-        }
-        Ok(())
+        Ok(match self.shared.swap(&self.key, expected, next).await? {
+            Swap::Done => Said::Written,
+            Swap::Lost(_) => {
+                tracing::warn!(key = ?self.key, "the claim on a record was lost");
+                Said::Lost
+            }
+        })
     }
 
     /// Goes on trying to write, unless as much as may be is waiting to be written. What never
@@ -138,7 +147,7 @@ impl Lease {
         let mut pause = WRITE_PAUSE;
         loop {
             match self.try_change(next.clone()).await {
-                Ok(()) => return,
+                Ok(_) => return,
                 Err(StoreError::Unavailable(_)) => {}
                 Err(error) => {
                     tracing::warn!(key = ?self.key, %error, "an outcome was not written");

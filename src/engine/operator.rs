@@ -7,9 +7,9 @@
 use std::time::Instant;
 
 use super::{Engine, Shared};
-use crate::idempotency::{Answer, Record, RecordKey, Stage, State};
+use crate::idempotency::{Answer, LeaseToken, Record, RecordKey, Stage, State};
 use crate::store::{Expected, Listed, Page, StoreError, Summary, Swap};
-use crate::telemetry::{DecisionKind, Label as _, StoreOperation};
+use crate::telemetry::{DecisionKind, StoreOperation};
 
 /// How often a decision is tried about a record that others keep changing.
 const DECISIONS_MAX: usize = 8;
@@ -107,7 +107,7 @@ impl Shared {
             let asked_at = self.clock.now();
             let found = self.load(key).await?.filter(|record| !record.is_expired(asked_at));
             let found = found.ok_or(Undecided::Absent)?;
-            let stage = Stage::of(&found, asked_at);
+            let (stage, found_by) = (Stage::of(&found, asked_at), found.token);
             let held = match (stage, kind) {
                 (Stage::InFlight, _) => return Err(Undecided::InFlight),
                 (Stage::OutcomeUnknown, _) => match self.seize(key, &found).await? {
@@ -123,10 +123,18 @@ impl Shared {
                     return Err(Undecided::Known(stage));
                 }
             };
-            if let Some(next) = self.pronounce(key, &held, verdict).await? {
-                self.metrics.records_decided.increment(kind);
-                tracing::info!(?key, decision = kind.name(), was = stage.name(), "a decision");
-                return Ok((stage, next));
+            match self.pronounce(key, &held, verdict).await {
+                Ok(Some(next)) => {
+                    self.metrics.records_decided.increment(kind);
+                    return Ok((stage, next));
+                }
+                Ok(None) => {}
+                Err(error @ (StoreError::Full | StoreError::TooLarge)) => {
+                    self.hand_back(key, &held, found_by).await;
+                    return Err(error.into());
+                }
+                // Whether it was written is not known: whoever had the record must not have it.
+                Err(error) => return Err(error.into()),
             }
         }
         Err(Undecided::Busy)
@@ -158,6 +166,15 @@ impl Shared {
         let expected = Expected::HeldBy(held.token);
         let shown = next.clone().unwrap_or_else(|| held.clone());
         Ok(self.replace(key, expected, next).await?.then_some(shown))
+    }
+
+    /// Gives a record about which nothing was written back to whoever had it, so that a late answer
+    /// is still taken.
+    async fn hand_back(&self, key: &RecordKey, held: &Record, token: LeaseToken) {
+        let next = Record { token, ..held.clone() };
+        if let Err(error) = self.replace(key, Expected::HeldBy(held.token), Some(next)).await {
+            tracing::warn!(?key, %error, "a late answer to this will not be taken");
+        }
     }
 
     async fn replace(

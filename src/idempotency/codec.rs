@@ -38,6 +38,25 @@ pub enum CodecError {
     Malformed,
 }
 
+/// What a record with an answer says before the answer itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Beginning {
+    /// What the first request asked for.
+    pub fingerprint: Fingerprint,
+    /// Who wrote it.
+    pub token: LeaseToken,
+    /// The last moment at which it counts.
+    pub expires_at: Timestamp,
+    /// When the answer was kept.
+    pub kept_at: Timestamp,
+    /// What the first request was, if that is known.
+    pub origin: Option<Arc<Origin>>,
+    /// The answer's status.
+    pub status: u16,
+    /// Where the answer begins, in the encoded record.
+    pub answer_at: usize,
+}
+
 /// Writes a record.
 pub fn encode(record: &Record) -> Bytes {
     encode_with(record, record.origin.as_deref())
@@ -95,30 +114,47 @@ pub fn decode_from(encoded: &Bytes, origin: Option<Arc<Origin>>) -> Result<Recor
     split(encoded).map(|(record, _)| Record { origin, ..record })
 }
 
-/// Reads a record, and finds its origin.
-fn split(encoded: &Bytes) -> Result<(Record, &[u8]), CodecError> {
-    let mut rest = encoded.as_ref();
-    let [version] = *take(&mut rest)?;
+/// What stands before an answer.
+struct Front<'a> {
+    state: u8,
+    fingerprint: Fingerprint,
+    token: LeaseToken,
+    expires_at: Timestamp,
+    /// The end of the lease, or when the answer was kept.
+    time: Timestamp,
+    origin: &'a [u8],
+}
+
+/// Reads what stands before an answer, and leaves the rest.
+fn front<'a>(rest: &mut &'a [u8]) -> Result<Front<'a>, CodecError> {
+    let [version] = *take(rest)?;
     if !matches!(version, WITHOUT_ORIGIN | VERSION) {
         return Err(CodecError::UnknownVersion(version));
     }
-    let [state] = *take(&mut rest)?;
-    let fingerprint = Fingerprint::from_bytes(take(&mut rest)?);
-    let token = LeaseToken(u64::from_be_bytes(*take(&mut rest)?));
-    let expires_at = take_time(&mut rest)?;
+    let [state] = *take(rest)?;
+    let fingerprint = Fingerprint::from_bytes(take(rest)?);
+    let token = LeaseToken(u64::from_be_bytes(*take(rest)?));
+    let expires_at = take_time(rest)?;
     let time = match state {
-        IN_FLIGHT | COMPLETED => take_time(&mut rest)?,
+        IN_FLIGHT | COMPLETED => take_time(rest)?,
         _ => expires_at,
     };
     let origin = match version {
         VERSION => {
-            let length = usize::from(u16::from_be_bytes(*take(&mut rest)?));
+            let length = usize::from(u16::from_be_bytes(*take(rest)?));
             let (origin, left) = rest.split_at_checked(length).ok_or(CodecError::Malformed)?;
-            rest = left;
+            *rest = left;
             origin
         }
         _ => &[],
     };
+    Ok(Front { state, fingerprint, token, expires_at, time, origin })
+}
+
+/// Reads a record, and finds its origin.
+fn split(encoded: &Bytes) -> Result<(Record, &[u8]), CodecError> {
+    let mut rest = encoded.as_ref();
+    let Front { state, fingerprint, token, expires_at, time, origin } = front(&mut rest)?;
     let state = match state {
         IN_FLIGHT => State::InFlight { lease_until: time },
         COMPLETED => {
@@ -134,6 +170,27 @@ fn split(encoded: &Bytes) -> Result<(Record, &[u8]), CodecError> {
         return Err(CodecError::Malformed);
     }
     Ok((Record { fingerprint, token, expires_at, state, origin: None }, origin))
+}
+
+/// Reads the first kilobyte of a record that has an answer, or more of it.
+pub fn decode_beginning(encoded: &[u8]) -> Result<Beginning, CodecError> {
+    let mut rest = encoded;
+    let front = front(&mut rest)?;
+    if front.state != COMPLETED {
+        return Err(CodecError::Malformed);
+    }
+    let answer_at = encoded.len() - rest.len();
+    let status = u16::from_be_bytes(*take(&mut rest)?);
+    let origin = (!front.origin.is_empty()).then(|| Origin::decode(front.origin)).transpose()?;
+    Ok(Beginning {
+        fingerprint: front.fingerprint,
+        token: front.token,
+        expires_at: front.expires_at,
+        kept_at: front.time,
+        origin: origin.map(Arc::new),
+        status,
+        answer_at,
+    })
 }
 
 /// When the record in `encoded` expires, without reading the rest of it.
@@ -202,6 +259,48 @@ mod tests {
             assert_eq!(decode_from(&apart, record.origin.clone()), Ok(record.clone()));
             assert_eq!(decode(&apart), Ok(Record { origin: None, ..record }));
         }
+    }
+
+    #[test]
+    fn a_beginning_says_the_same_as_the_whole() {
+        for state in states() {
+            let record = record(state);
+            let encoded = encode(&record);
+            let State::Completed { answer, kept_at } = &record.state else {
+                assert_eq!(decode_beginning(&encoded), Err(CodecError::Malformed));
+                continue;
+            };
+            let answer_at = encoded.len() - answer.encoded().len();
+            let beginning = Beginning {
+                fingerprint: record.fingerprint,
+                token: record.token,
+                expires_at: record.expires_at,
+                kept_at: *kept_at,
+                origin: record.origin.clone(),
+                status: answer.status(),
+                answer_at,
+            };
+            for length in 0..=encoded.len() {
+                let read = decode_beginning(&encoded[..length]);
+                match length < answer_at + 2 {
+                    true => assert_eq!(read, Err(CodecError::Malformed), "{length}"),
+                    false => assert_eq!(read.as_ref(), Ok(&beginning), "{length}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_beginning_has_less_than_a_kilobyte() {
+        let (name, path) = ("n".repeat(300), "p".repeat(300));
+        let trace = crate::idempotency::TraceContext { trace_id: [1; 16], span_id: [2; 8] };
+        let origin = Origin::new(&name, &name, &path, Timestamp::from_millis(3));
+        let [_, completed, ..] = states();
+        let origin = Some(Arc::new(origin.traced(Some(trace))));
+        let encoded = encode(&Record { origin, ..record(completed) });
+        let beginning = decode_beginning(&encoded).unwrap();
+        // A store puts at most a hundred bytes before it.
+        assert!(beginning.answer_at + 2 <= 1024 - 100, "{}", beginning.answer_at);
     }
 
     #[test]

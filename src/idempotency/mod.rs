@@ -11,7 +11,10 @@ mod outcome;
 mod record;
 
 pub use answer::{Answer, AnswerBuilder, Line};
-pub use codec::{CodecError, decode, decode_from, encode, encode_without_origin, expiry, kept_at};
+pub use codec::{
+    Beginning, CodecError, decode, decode_beginning, decode_from, encode, encode_without_origin,
+    expiry, kept_at,
+};
 pub use decide::{Decision, OnMismatch, OnStoreError, OnUnknown, Terms, decide};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, Part};
 pub use key::{

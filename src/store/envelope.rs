@@ -2,7 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::idempotency::{CodecError, Record, RecordKey, decode, encode};
+use crate::idempotency::{
+    Beginning, CodecError, Record, RecordKey, decode, decode_beginning, encode,
+};
 
 /// The version of the envelope. It stands first in whatever this version writes.
 const VERSION: u8 = 1;
@@ -60,6 +62,23 @@ pub(in crate::store) fn open(key: &RecordKey, sealed: &Bytes) -> Result<Record, 
         return Err(EnvelopeError::OtherKey);
     }
     Ok(decode(&sealed.slice(HEAD_BYTES..))?)
+}
+
+/// Reads the beginning of an envelope in which there is an answer. The checksum covers the whole of
+/// it, and so says nothing here. The beginning's place is that in the envelope.
+pub(in crate::store) fn open_beginning(
+    key: &RecordKey,
+    sealed: &[u8],
+) -> Result<Beginning, EnvelopeError> {
+    let (head, record) = sealed.split_at_checked(HEAD_BYTES).ok_or(EnvelopeError::Corrupt)?;
+    if head[0] != VERSION {
+        return Err(EnvelopeError::UnknownVersion(head[0]));
+    }
+    if head[1 + CHECKSUM_BYTES..] != *key.as_bytes() {
+        return Err(EnvelopeError::OtherKey);
+    }
+    let beginning = decode_beginning(record)?;
+    Ok(Beginning { answer_at: HEAD_BYTES + beginning.answer_at, ..beginning })
 }
 
 /// The encoded record in an envelope that [`seal`] has made; it shares its memory.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Timestamp;
-use crate::idempotency::{Fingerprint, Origin, Record, RecordKey, Stage, State};
+use crate::idempotency::{Beginning, Fingerprint, Origin, Record, RecordKey, Stage, State};
 
 /// The most keys that a cursor holds.
 const KEYS_MAX: usize = 1024;
@@ -123,15 +123,43 @@ impl<'a> Filling<'a> {
 
     /// Looks at a record, or at one that can't be read.
     pub(in crate::store) fn look(&mut self, key: &RecordKey, record: Option<&Record>) {
-        self.looks += 1;
-        let Some(record) = record else {
-            self.listed.unreadable += 1;
-            return;
-        };
-        if record.is_expired(self.page.now) {
+        match record {
+            None => {
+                self.looks += 1;
+                self.listed.unreadable += 1;
+            }
+            Some(record) if record.is_expired(self.page.now) => self.looks += 1,
+            Some(record) => self.take(Summary::of(key, record, self.page.now)),
+        }
+    }
+
+    /// Looks at a record that has an answer, of which only the beginning was read.
+    pub(in crate::store) fn look_at_beginning(
+        &mut self,
+        key: &RecordKey,
+        record: Beginning,
+        answer_bytes: usize,
+    ) {
+        if self.page.now > record.expires_at {
+            self.looks += 1;
             return;
         }
-        let summary = Summary::of(key, record, self.page.now);
+        self.take(Summary {
+            key: *key,
+            stage: Stage::Completed,
+            fingerprint: record.fingerprint,
+            origin: record.origin,
+            status: Some(record.status),
+            answer_bytes: Some(answer_bytes),
+            kept_at: Some(record.kept_at),
+            expires_at: record.expires_at,
+            lease_until: None,
+        });
+    }
+
+    /// Takes a record that counts, if it is wanted.
+    fn take(&mut self, summary: Summary) {
+        self.looks += 1;
         if (self.page.wanted)(&summary) {
             self.listed.records.push(summary);
         }

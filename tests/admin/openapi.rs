@@ -86,6 +86,29 @@ const RECORD: &str = "/api/records/{key}";
 const ACK: &str = "/api/records/{key}/ack";
 const FAIL: &str = "/api/records/{key}/fail";
 
+/// Decides about records whose outcome is unknown, and forgets one.
+async fn decide(checked: &mut Checked<'_>, scene: &Scene, [lost, failed, done]: [&str; 3]) {
+    let said = json!({"status": 201, "by": "ann", "note": "seen"});
+    let wanted = checked.document["components"]["schemas"]["Acknowledgement"].clone();
+    checked.validate(&wanted, &said);
+    let large = json!({"note": "x".repeat(20_000)});
+    checked.ask("POST", ACK, &format!("{lost}/ack"), Some(large)).await;
+    checked.ask("POST", ACK, &format!("{lost}/ack"), Some(said)).await;
+    checked.ask("POST", ACK, &format!("{lost}/ack"), None).await;
+    let acknowledged = checked.document["components"]["schemas"]["Acknowledged"].clone();
+    checked.validate(&acknowledged, &scene.pay("lost").send().await.json());
+    let reason = json!({"by": "ann", "note": "not in the ledger"});
+    let wanted = checked.document["components"]["schemas"]["Reason"].clone();
+    checked.validate(&wanted, &reason);
+    let large = json!({"note": "x".repeat(20_000)});
+    checked.ask("POST", FAIL, &format!("{failed}/fail"), Some(large.clone())).await;
+    checked.ask("POST", FAIL, &format!("{failed}/fail"), Some(reason.clone())).await;
+    checked.ask("POST", FAIL, &format!("{failed}/fail"), None).await;
+    checked.ask("DELETE", RECORD, done, Some(large)).await;
+    checked.ask("DELETE", RECORD, done, Some(reason)).await;
+    checked.ask("DELETE", RECORD, done, None).await;
+}
+
 #[tokio::test]
 async fn everything_answers_as_it_is_documented() {
     for kept in [Kept::Memory, Kept::redis()] {
@@ -118,19 +141,7 @@ async fn everything_answers_as_it_is_documented() {
             checked.ask(method, listed, &format!("{runs}{what}"), None).await;
             checked.ask(method, listed, &format!("/api/records/x{what}"), None).await;
         }
-        let said = json!({"status": 201, "by": "ann", "note": "seen"});
-        let wanted = checked.document["components"]["schemas"]["Acknowledgement"].clone();
-        checked.validate(&wanted, &said);
-        let large = json!({"note": "x".repeat(20_000)});
-        checked.ask("POST", ACK, &format!("{lost}/ack"), Some(large)).await;
-        checked.ask("POST", ACK, &format!("{lost}/ack"), Some(said)).await;
-        checked.ask("POST", ACK, &format!("{lost}/ack"), None).await;
-        let acknowledged = checked.document["components"]["schemas"]["Acknowledged"].clone();
-        checked.validate(&acknowledged, &scene.pay("lost").send().await.json());
-        checked.ask("POST", FAIL, &format!("{failed}/fail"), None).await;
-        checked.ask("POST", FAIL, &format!("{failed}/fail"), None).await;
-        checked.ask("DELETE", RECORD, &done, None).await;
-        checked.ask("DELETE", RECORD, &done, None).await;
+        decide(&mut checked, &scene, [&lost, &failed, &done]).await;
         checked.ask("GET", RECORD, &done, None).await;
         checked.ask("GET", "/api/drain", "/api/drain", None).await;
         let from_elsewhere = crate::operator(&scene.proxy).get("/api/status");

@@ -432,6 +432,50 @@ async fn a_store_that_is_away_is_told_of() {
     }
 }
 
+#[tokio::test]
+async fn few_lists_are_made_at_a_time() {
+    let scene = Scene::new(Kept::redis()).await;
+    assert_executed(&scene.pay("done").send().await);
+    assert_eq!(scene.list("").await.len(), 1);
+    let Kept::Redis(server, _) = &scene.kept else { panic!() };
+    server.signal("STOP");
+    let mut lists = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        lists.spawn(operator(&scene.proxy).get("/api/records").send());
+    }
+    // One is turned away at once; the others wait.
+    let first = lists.join_next().await.unwrap().unwrap();
+    server.signal("CONT");
+    refused(&first, 503, "busy");
+    assert_eq!(first.header("retry-after"), Some("1"));
+    while let Some(listed) = lists.join_next().await {
+        let listed = listed.unwrap();
+        assert_eq!(listed.status, 200, "{listed:?}");
+    }
+    assert_eq!(scene.list("").await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_has_decided_is_logged() {
+    let scene = Scene::new(Kept::Memory).await;
+    for (method, what, decision) in
+        [("POST", "/ack", "ack"), ("POST", "/fail", "fail"), ("DELETE", "", "forget")]
+    {
+        let path = format!("{}{what}", path(&scene.lose(decision).await));
+        let (by, note) = (format!("ann\n{}", "x".repeat(150)), "in the ledger");
+        for wrong in [json!({"who": "ann"}), json!({"by": 1}), json!([])] {
+            let reply = scene.ask(method, &path, Some(wrong)).await;
+            refused(&reply, 400, "bad-request");
+        }
+        scene.good(method, &path, Some(json!({"by": by, "note": note}))).await;
+        let is_told = format!("decision=\"{decision}\"");
+        let line = scene.proxy.wait_for_log(&is_told, |line| line.contains(&is_told)).await;
+        let told = format!("by=\"ann\\n{}\"", "x".repeat(96));
+        assert!(line.contains(&told) && line.contains("note=\"in the ledger\""), "{line}");
+        assert!(line.contains("was=\"outcome-unknown\""), "{line}");
+    }
+}
+
 /// Runs `oncegate records` for an instance.
 async fn command(scene: &Scene, args: &[&str]) -> (Option<i32>, String, String) {
     let admin = scene.proxy.admin().to_string();
@@ -461,6 +505,12 @@ async fn the_command_line_does_the_same() {
     let (_, cut, _) = command(&scene, &["list", "--limit", "3"]).await;
     assert_eq!(cut.lines().count(), 5, "{cut}");
     assert!(cut.contains("there are more"), "{cut}");
+    let (code, cut, said) = command(&scene, &["list", "--json", "--limit", "3"]).await;
+    assert_eq!((code, cut.lines().count()), (Some(0), 3), "{cut}");
+    assert!(cut.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{cut}");
+    assert_eq!(said, "only the first 3 are shown; narrow it, or use --limit\n");
+    let (code, whole, said) = command(&scene, &["list", "--json"]).await;
+    assert_eq!((code, whole.lines().count(), said.as_str()), (Some(0), 7, ""), "{whole}");
 
     let (code, shown, _) = command(&scene, &["get", &done]).await;
     assert!(code == Some(0) && shown.contains("payments"), "{shown}");
@@ -476,8 +526,9 @@ async fn the_command_line_does_the_same() {
     assert!(code == Some(0) && shown.contains("was completed"), "{shown}");
     assert_eq!(command(&scene, &["get", &done]).await.0, Some(1));
     let failed = scene.lose("failed").await;
-    let (code, shown, _) = command(&scene, &["fail", &failed]).await;
+    let (code, shown, _) = command(&scene, &["fail", &failed, "--by", "bob"]).await;
     assert!(code == Some(0) && shown.contains("the next repeat runs"), "{shown}");
+    scene.proxy.wait_for_log("who has said so", |line| line.contains("by=\"bob\"")).await;
     for wrong in [&["list", "--state", "done"][..], &["get"], &["ack", &lost, "--status", "x"]] {
         assert_eq!(command(&scene, wrong).await.0, Some(2), "{wrong:?}");
     }

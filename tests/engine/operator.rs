@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oncegate::engine::{Engine, Undecided};
 use oncegate::idempotency::{Answer, Attempt, Broken, Outcome, Provenance, Refusal, Stage, State};
+use oncegate::store::StoreError;
 use oncegate::telemetry::{DecisionKind, Metrics};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -23,12 +24,18 @@ async fn unknown() -> (Engine, Arc<Metrics>) {
 
 /// An engine whose work has not answered in time, and answers when it is told to.
 async fn lingering() -> (Engine, oneshot::Sender<Attempt>) {
-    let (engine, _) = engine_counting(1 << 20);
+    let (engine, late, _) = lingering_counting().await;
+    (engine, late)
+}
+
+/// The same, and what it counts.
+async fn lingering_counting() -> (Engine, oneshot::Sender<Attempt>, Arc<Metrics>) {
+    let (engine, metrics) = engine_counting(1 << 20);
     let (late, answered) = oneshot::channel();
     let work = move || async move { answered.await.unwrap() };
     let first = engine.run(IDENTITY, TERMS, None, work).await;
     assert!(matches!(first, Outcome::Failed(_)), "{first:?}");
-    (engine, late)
+    (engine, late, metrics)
 }
 
 async fn stage(engine: &Engine) -> Option<Stage> {
@@ -206,6 +213,42 @@ async fn a_late_answer_that_came_first_stands() {
     assert_eq!(engine.fail(&IDENTITY.key).await, Err(Undecided::Known(Stage::Completed)));
     let repeat = engine.recall(&IDENTITY, &TERMS);
     assert!(matches!(repeat, Some(Outcome::Answered { .. })), "{repeat:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_counts_only_where_it_is_taken() {
+    for attempt in late_attempts() {
+        let is_known = !matches!(attempt, Attempt::Unknown(_));
+        for decides in [false, true] {
+            let (engine, late, metrics) = lingering_counting().await;
+            if decides {
+                engine.acknowledge(&IDENTITY.key, acknowledged()).await.unwrap();
+            }
+            late.send(attempt.clone()).unwrap();
+            sleep(Duration::from_secs(1)).await;
+            let expected = u64::from(is_known && !decides);
+            assert_eq!(metrics.late_answers.value(), expected, "{attempt:?} {decides}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_taken_after_an_acknowledgement_that_found_no_room() {
+    let (engine, late, metrics) = lingering_counting().await;
+    let large = answer(&vec![b'x'; 2 << 20]);
+    let undecided = engine.acknowledge(&IDENTITY.key, large).await;
+    assert_eq!(undecided.err(), Some(Undecided::Store(StoreError::TooLarge)));
+    assert_eq!(metrics.records_decided.value(DecisionKind::Ack), 0);
+    assert_eq!(stage(&engine).await, Some(Stage::OutcomeUnknown));
+    late.send(Attempt::Keep(answer(b"late"))).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let expected = [(b"late".as_slice(), Provenance::Replayed); 2];
+    assert_eq!(repeats(&engine).await, (0, told(expected)));
+    // Whoever asks again with less may.
+    let (engine, _) = unknown().await;
+    let large = answer(&vec![b'x'; 2 << 20]);
+    engine.acknowledge(&IDENTITY.key, large).await.unwrap_err();
+    engine.acknowledge(&IDENTITY.key, acknowledged()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::{Kind, Opened, PLENTY, WINDOW, answer, at_once, key, with};
 pub(crate) struct Whole {
     pub(crate) records: Vec<Summary>,
     pub(crate) unreadable: u64,
-    pages: usize,
+    pub(crate) pages: usize,
 }
 
 impl Whole {

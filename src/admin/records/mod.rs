@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use self::decision::Acknowledgement;
+use self::decision::{Acknowledgement, Reason};
 use self::query::Asked;
 use self::shown::{answer, record};
 use super::answer::Answer;
@@ -18,6 +18,7 @@ use super::{AdminTerms, Instance};
 use crate::engine::Undecided;
 use crate::idempotency::{RecordKey, Stage, State};
 use crate::store::{Page, StoreError, Summary};
+use crate::telemetry::DecisionKind;
 
 /// The most records of the store that are looked at for one page.
 const LOOKS_MAX: usize = 10_000;
@@ -59,15 +60,27 @@ pub(super) async fn show(
 }
 
 /// Forgets a record: the next repeat runs.
-pub(super) async fn forget(instance: &Instance, key: Option<&str>) -> Result<Answer, AdminProblem> {
-    let key = parse_key(key)?;
-    Ok(gone(&key, instance.engine.forget(&key).await?))
+pub(super) async fn forget(
+    instance: &Instance,
+    key: Option<&str>,
+    body: &Bytes,
+) -> Result<Answer, AdminProblem> {
+    let (key, reason) = (parse_key(key)?, Reason::parse(body)?);
+    let was = instance.engine.forget(&key).await?;
+    reason.log(&key, DecisionKind::Forget, was);
+    Ok(gone(&key, was))
 }
 
 /// Says that an operation was not executed: the next repeat runs.
-pub(super) async fn fail(instance: &Instance, key: Option<&str>) -> Result<Answer, AdminProblem> {
-    let key = parse_key(key)?;
-    Ok(gone(&key, instance.engine.fail(&key).await?))
+pub(super) async fn fail(
+    instance: &Instance,
+    key: Option<&str>,
+    body: &Bytes,
+) -> Result<Answer, AdminProblem> {
+    let (key, reason) = (parse_key(key)?, Reason::parse(body)?);
+    let was = instance.engine.fail(&key).await?;
+    reason.log(&key, DecisionKind::Fail, was);
+    Ok(gone(&key, was))
 }
 
 /// Says that an operation was executed: repeats are told so.
@@ -80,6 +93,7 @@ pub(super) async fn acknowledge(
     let acknowledgement = Acknowledgement::parse(body)?;
     let answer = acknowledgement.answer(instance.clock.now());
     let decided = instance.engine.acknowledge(&key, answer).await?;
+    acknowledgement.reason.log(&key, DecisionKind::Ack, Stage::OutcomeUnknown);
     Ok(Answer::json(&record(&instance.engine.summary(&key, &decided))))
 }
 

@@ -107,25 +107,6 @@ impl Calls {
         }
     }
 
-    /// Asks what changes nothing, within the same deadline. That it fails says nothing of the
-    /// connection: what others ask will.
-    pub(super) async fn ask<T, F>(&self, question: impl FnOnce(Link) -> F) -> Result<T, CallError>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let refused = |reason: &str| CallError::Refused(reason.to_owned());
-        let _place = self.places.try_acquire().map_err(|_| refused("too many calls at a time"))?;
-        let asked = async {
-            let session = self.board.session().await.map_err(|reason| refused(&reason))?;
-            let line = session.line(Lane::Common, 0);
-            let line = line.ok_or_else(|| refused("there is no connection"))?;
-            let answer = question(line.link.clone()).await;
-            answer.map_err(|error| CallError::Refused(self.secrets.hide(&words(&error))))
-        };
-        let answered = timeout(self.timeout, asked).await;
-        answered.unwrap_or_else(|_| Err(refused("no answer in time")))
-    }
-
     /// What an error says, of the call and of the connection.
     fn failed(&self, session: u64, asked: (&Line, u64), error: &RedisError) -> CallError {
         let (line, before) = asked;

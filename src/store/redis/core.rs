@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::{PushInfo, PushKind, Value};
 
 use super::abandoned::Abandoned;
+use super::aside::Aside;
 use super::calls::Calls;
 use super::checks::{self, Mark};
 use super::front::Front;
@@ -25,6 +26,7 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) calls: Calls,
+    pub(super) aside: Aside,
     pub(super) front: Front,
     pub(super) waiters: Waiters,
     pub(super) abandoned: Abandoned,
@@ -51,6 +53,7 @@ impl Core {
         Self {
             names: Names::new(&options.namespace),
             calls: Calls::new(&options),
+            aside: Aside::new(&options),
             front: Front::new(options.front_bytes_max, clock.clone(), Arc::clone(&metrics)),
             waiters: Waiters::default(),
             abandoned: Abandoned::default(),

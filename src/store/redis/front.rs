@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Clock;
-use crate::idempotency::{Record, RecordKey, State};
+use crate::idempotency::{LeaseToken, Origin, Record, RecordKey, State};
 use crate::store::Usage;
 use crate::store::kept::{Behind, Entry, Kept};
 use crate::telemetry::Metrics;
@@ -38,6 +38,11 @@ impl Front {
     /// The record with the origin that counts its replays here, if it is at hand.
     pub(super) fn counting(&self, key: &RecordKey, record: Record) -> Record {
         self.kept.counting(key, record)
+    }
+
+    /// The origin that counts the replays of what this token has written, if it is at hand.
+    pub(super) fn origin(&self, key: &RecordKey, token: LeaseToken) -> Option<Arc<Origin>> {
+        self.kept.peek(key).filter(|record| record.token == token)?.origin
     }
 
     /// Takes what the server has just shown, or taken.

@@ -8,7 +8,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisResult,
+    IntoConnectionInfo as _, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult,
     TlsCertificates, Value,
 };
 
@@ -72,15 +72,13 @@ pub(super) async fn open(
     options: &RedisOptions,
     pushes: impl AsyncPushSender,
 ) -> Result<Links, Trouble> {
-    let info = match &options.url.topology {
-        Topology::Single(node) => info(node, options),
-        Topology::Unix(path) => dress(ConnectionAddr::Unix(path.clone()), options),
-        Topology::Sentinel { sentinels, primary } => {
-            info(&sentinel::resolve(options, sentinels, primary).await?, options)
+    let client = match find(options).await? {
+        Place::Server(client) => client,
+        Place::Cluster(nodes) => {
+            let link = open_cluster(options, nodes, pushes).await?;
+            return Ok(Links { common: vec![link], waiting: Vec::new() });
         }
-        Topology::Cluster(nodes) => return open_cluster(options, nodes, pushes).await,
     };
-    let client = client(info?, options.url.security, &options.tls)?;
     let config = config();
     let first = client
         .get_multiplexed_async_connection_with_config(&config.clone().set_push_sender(pushes))
@@ -95,6 +93,37 @@ pub(super) async fn open(
         }
     }
     Ok(links)
+}
+
+/// Connects once more, for what must not be in the way of the others.
+pub(super) async fn open_one(options: &RedisOptions) -> Result<Link, Trouble> {
+    match find(options).await? {
+        Place::Server(client) => {
+            let config = config();
+            let node = client.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(Link::Node(node))
+        }
+        Place::Cluster(nodes) => open_cluster(options, nodes, |_: PushInfo| Ok::<(), ()>(())).await,
+    }
+}
+
+/// Where records are.
+enum Place<'a> {
+    Server(Box<Client>),
+    Cluster(&'a [Node]),
+}
+
+/// Finds out where records are at the moment.
+async fn find(options: &RedisOptions) -> Result<Place<'_>, Trouble> {
+    let info = match &options.url.topology {
+        Topology::Single(node) => info(node, options),
+        Topology::Unix(path) => dress(ConnectionAddr::Unix(path.clone()), options),
+        Topology::Sentinel { sentinels, primary } => {
+            info(&sentinel::resolve(options, sentinels, primary).await?, options)
+        }
+        Topology::Cluster(nodes) => return Ok(Place::Cluster(nodes)),
+    };
+    Ok(Place::Server(client(info?, options.url.security, &options.tls)?.into()))
 }
 
 /// How connections to single servers behave. Calls have deadlines of their own.
@@ -174,7 +203,7 @@ async fn open_cluster(
     options: &RedisOptions,
     nodes: &[Node],
     pushes: impl AsyncPushSender,
-) -> Result<Links, Trouble> {
+) -> Result<Link, Trouble> {
     let nodes: Vec<_> = nodes.iter().map(|node| info(node, options)).collect::<Result<_, _>>()?;
     let mut builder = ClusterClientBuilder::new(nodes)
         .use_protocol(ProtocolVersion::RESP3)
@@ -187,8 +216,7 @@ async fn open_cluster(
         builder = builder.certs(certificates(&options.tls));
     }
     let client = builder.build().map_err(|error| Trouble::tls(&error))?;
-    let link = Link::Cluster(client.get_async_connection().await?);
-    Ok(Links { common: vec![link], waiting: Vec::new() })
+    Ok(Link::Cluster(client.get_async_connection().await?))
 }
 
 fn certificates(tls: &RedisTls) -> TlsCertificates {

@@ -1,66 +1,68 @@
 //! The records on the server, as it goes through them; in a cluster node by node.
+//!
+//! Of a record with a large answer only the beginning is fetched. If it is encrypted it has to be
+//! fetched as a whole, and then only a few are at a time.
 
-use std::ops::ControlFlow;
-
-use bytes::Bytes;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
-use tokio::task::JoinSet;
+use std::mem::take;
 
 use super::core::Core;
-use super::link::Link;
+use super::nodes::{self, Node, Seen, Way};
 use super::options::RedisTime;
-use super::value::{self, Moment};
+use super::value::{self, Glance, Moment};
 use crate::clock::Timestamp;
-use crate::idempotency::{Record, RecordKey};
+use crate::idempotency::RecordKey;
 use crate::store::StoreError;
 use crate::store::list::{Cursor, Filling, Listed, Page};
 
-/// How many keys the server looks at in one step.
-const SCANNED_AT_ONCE: usize = 100;
-
-/// The most such steps for one page: others may have keys there, too.
+/// The most steps through the keys of servers for one page: others may have keys there, too.
 const SCANS_MAX: usize = 100;
 
-/// How many records are asked for at a time, with their answers.
-const ASKED_AT_ONCE: usize = 16;
+/// Of how many records the beginnings are asked for at a time.
+const GLANCES_AT_ONCE: usize = 64;
+
+/// How many bytes of whole values are asked for at a time, unless one has more.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// After how many bytes of whole values a page ends.
+const BYTES_MAX: usize = 64 << 20;
 
 /// The place after all nodes: their names are hexadecimal digits, or nothing.
 const END: &str = "~";
-
-/// One node, by its name, and how it is asked.
-type Node = (String, Way);
-
-/// How a node is asked.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Way {
-    /// It is the only one.
-    Only,
-    /// It has this slot of a cluster.
-    Slot(u16),
-    /// It is any of a cluster.
-    Any,
-}
 
 /// What was found and not looked at, and where to go on.
 struct Walk {
     nodes: Vec<Node>,
     cursor: Cursor,
+    /// How many bytes of whole values were asked for.
+    bytes: usize,
+}
+
+/// What is known of a record so far.
+enum Known {
+    Gone,
+    Unreadable,
+    Glance(Glance, usize),
 }
 
 pub(super) async fn list(core: &Core, page: &Page) -> Result<Listed, StoreError> {
     let mut filling = Filling::new(page);
-    let nodes = core.calls.ask(nodes).await?;
-    let mut walk = Walk { nodes, cursor: page.after.clone().unwrap_or_default() };
+    let nodes = core.aside.ask(core, nodes::nodes).await?;
+    let mut walk = Walk { nodes, cursor: page.after.clone().unwrap_or_default(), bytes: 0 };
     walk.arrive();
     for _ in 0..SCANS_MAX {
-        if show(core, &mut walk, &mut filling).await?.is_break() {
-            break;
+        while !walk.cursor.keys.is_empty() {
+            if filling.is_full() || walk.bytes >= BYTES_MAX {
+                return Ok(filling.end(Some(walk.cursor)));
+            }
+            show(core, &mut walk, &mut filling).await?;
         }
         let Some(way) = walk.node() else { return Ok(filling.end(None)) };
+        if filling.is_full() {
+            break;
+        }
         let (at, pattern) = (walk.cursor.at, core.names.pattern());
-        let found = core.calls.ask(|link| scan(link, way, at, pattern)).await?;
-        let (at, names) = found;
+        let scanned = core.aside.ask(core, |link| nodes::scan(link, way, at, pattern.clone()));
+        let (at, names) = scanned.await?;
         let mut keys: Vec<_> = names.iter().filter_map(|name| core.names.key(name)).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -71,32 +73,78 @@ pub(super) async fn list(core: &Core, page: &Page) -> Result<Listed, StoreError>
     Ok(filling.end(next))
 }
 
-/// Shows what was found, as far as there is room.
-async fn show(
-    core: &Core,
-    walk: &mut Walk,
-    filling: &mut Filling<'_>,
-) -> Result<ControlFlow<()>, StoreError> {
-    while !filling.is_full() && !walk.cursor.keys.is_empty() {
-        let count = filling.room().min(ASKED_AT_ONCE).min(walk.cursor.keys.len());
-        let keys: Vec<_> = walk.cursor.keys.drain(..count).collect();
-        let names = keys.iter().map(|key| core.names.record(key)).collect();
-        let way = walk.node().unwrap_or(Way::Any);
-        let (theirs, values) = core.calls.ask(|link| get(link, way, names)).await?;
-        let at = moment(core, theirs);
-        for (key, value) in keys.iter().zip(values) {
-            if let Value::BulkString(value) = value {
-                filling.look(key, read(core, key, &value.into(), at).as_ref());
-            } else if value != Value::Nil {
-                filling.look(key, None);
-            }
+/// Shows the first of what was found, as far as there is room.
+async fn show(core: &Core, walk: &mut Walk, filling: &mut Filling<'_>) -> Result<(), StoreError> {
+    let count = filling.room().min(GLANCES_AT_ONCE).min(walk.cursor.keys.len());
+    let keys = walk.cursor.keys[..count].to_vec();
+    let names: Vec<_> = keys.iter().map(|key| core.names.record(key)).collect();
+    let way = walk.node().unwrap_or(Way::Any);
+    let at = moment(core, core.aside.ask(core, |link| nodes::time(link, way)).await?);
+    let seen = core.aside.ask(core, async |link| nodes::beginnings(link, &names).await).await?;
+    let known = keys.iter().zip(seen).map(|(key, seen)| glance(core, key, seen, at));
+    let mut known: Vec<_> = known.collect();
+    let bytes = cut(&mut known);
+    walk.bytes += bytes;
+    let sealed = |known: &Known| matches!(known, Known::Glance(Glance::Sealed, _));
+    let names = names.into_iter().zip(&known).filter(|(_, known)| sealed(known));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    let mut values = match names.is_empty() {
+        true => Vec::new(),
+        false => core.aside.ask(core, async |link| nodes::values(link, &names).await).await?,
+    }
+    .into_iter();
+    for (key, known) in walk.cursor.keys.drain(..known.len()).zip(known) {
+        let known = if sealed(&known) { whole(core, &key, values.next(), at) } else { known };
+        match known {
             // What is not there has gone since.
+            Known::Gone => {}
+            Known::Unreadable | Known::Glance(Glance::Sealed, _) => filling.look(&key, None),
+            Known::Glance(Glance::Whole(record), _) => {
+                filling.look(&key, Some(&core.front.counting(&key, record)));
+            }
+            Known::Glance(Glance::Beginning(mut record, answer_bytes), _) => {
+                record.origin = core.front.origin(&key, record.token).or(take(&mut record.origin));
+                filling.look_at_beginning(&key, record, answer_bytes);
+            }
         }
     }
-    Ok(match filling.is_full() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    })
+    Ok(())
+}
+
+/// Leaves as many records as may be asked for as a whole at a time, and says how long these are.
+fn cut(known: &mut Vec<Known>) -> usize {
+    let mut bytes = 0;
+    for index in 0..known.len() {
+        if let Known::Glance(Glance::Sealed, length) = known[index] {
+            if bytes > 0 && bytes + length > BYTES_AT_ONCE {
+                known.truncate(index);
+                break;
+            }
+            bytes += length;
+        }
+    }
+    bytes
+}
+
+/// What the beginning of a value says. That it can't be read is not counted each time.
+fn glance(core: &Core, key: &RecordKey, seen: Seen, at: Moment) -> Known {
+    let (value, length) = match seen {
+        Seen::Nothing => return Known::Gone,
+        Seen::Odd => return Known::Unreadable,
+        Seen::Value(value, length) => (value, length),
+    };
+    let keys = core.options.seal_keys.as_deref();
+    let glance = value::glance(key, (&value, length), keys, at);
+    glance.map_or(Known::Unreadable, |glance| Known::Glance(glance, length))
+}
+
+/// What a whole value says.
+fn whole(core: &Core, key: &RecordKey, seen: Option<Seen>, at: Moment) -> Known {
+    let Some(Seen::Value(value, _)) = seen else {
+        return if seen == Some(Seen::Nothing) { Known::Gone } else { Known::Unreadable };
+    };
+    let record = value::read(key, &value, core.options.seal_keys.as_deref(), at);
+    record.map_or(Known::Unreadable, |record| Known::Glance(Glance::Whole(record), value.len()))
 }
 
 impl Walk {
@@ -127,12 +175,6 @@ impl Walk {
     }
 }
 
-/// A record that is only looked at: that it can't be read is not counted each time.
-fn read(core: &Core, key: &RecordKey, value: &Bytes, at: Moment) -> Option<Record> {
-    let record = value::read(key, value, core.options.seal_keys.as_deref(), at).ok()?;
-    Some(core.front.counting(key, record))
-}
-
 fn moment(core: &Core, theirs: u64) -> Moment {
     match core.options.time {
         RedisTime::Server => Moment { theirs, ours: core.clock.now() },
@@ -141,103 +183,4 @@ fn moment(core: &Core, theirs: u64) -> Moment {
             Moment { theirs: Timestamp::as_millis(ours), ours }
         }
     }
-}
-
-/// All nodes that have records, in an order that stays.
-async fn nodes(mut link: Link) -> RedisResult<Vec<Node>> {
-    if let Link::Node(_) = link {
-        return Ok(vec![(String::new(), Way::Only)]);
-    }
-    let Value::Array(ranges) = link.ask(redis::cmd("CLUSTER").arg("SLOTS")).await? else {
-        return Err(odd());
-    };
-    let mut nodes = Vec::new();
-    for range in ranges {
-        // The first slot, the last one, and the primary: its address, its port, its name.
-        let Value::Array(range) = range else { return Err(odd()) };
-        let (Some(Value::Int(slot)), Some(Value::Array(primary))) = (range.first(), range.get(2))
-        else {
-            return Err(odd());
-        };
-        let Some(Value::BulkString(name)) = primary.get(2) else { return Err(odd()) };
-        let name = String::from_utf8_lossy(name).into_owned();
-        nodes.push((name, Way::Slot(u16::try_from(*slot).map_err(|_| odd())?)));
-    }
-    nodes.sort_unstable();
-    nodes.dedup_by(|one, other| one.0 == other.0);
-    Ok(nodes)
-}
-
-/// Goes one step through the keys of a node.
-async fn scan(
-    mut link: Link,
-    way: Way,
-    at: u64,
-    pattern: String,
-) -> RedisResult<(u64, Vec<Bytes>)> {
-    let mut command = redis::cmd("SCAN");
-    command.arg(at).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED_AT_ONCE);
-    let Value::Array(parts) = ask_node(&mut link, way, command).await? else { return Err(odd()) };
-    let Ok([Value::BulkString(at), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
-        return Err(odd());
-    };
-    let at = std::str::from_utf8(&at).ok().and_then(|at| at.parse().ok()).ok_or_else(odd)?;
-    let names = names.into_iter().map(|name| {
-        let Value::BulkString(name) = name else { return Err(odd()) };
-        Ok(name.into())
-    });
-    Ok((at, names.collect::<RedisResult<_>>()?))
-}
-
-/// The values of records, and what time it is there.
-async fn get(mut link: Link, way: Way, names: Vec<String>) -> RedisResult<(u64, Vec<Value>)> {
-    let get = |name: &String| redis::cmd("GET").arg(name).clone();
-    let mut values = if let Link::Node(_) = link {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("TIME");
-        for name in &names {
-            pipeline.add_command(get(name));
-        }
-        link.ask_all(&mut pipeline).await?
-    } else {
-        // Each by itself: the client asks several at once only of one node.
-        let mut values = vec![ask_node(&mut link, way, redis::cmd("TIME")).await?];
-        values.resize(names.len() + 1, Value::Nil);
-        let mut calls = JoinSet::new();
-        for (index, name) in names.iter().enumerate() {
-            let (mut link, command) = (link.clone(), get(name));
-            calls.spawn(async move { (index, link.ask(&command).await) });
-        }
-        while let Some(called) = calls.join_next().await {
-            let (index, value) = called.map_err(|_| odd())?;
-            values[index + 1] = value?;
-        }
-        values
-    };
-    let time = time(&values.remove(0)).ok_or_else(odd)?;
-    let values: RedisResult<_> = values.into_iter().map(Value::extract_error).collect();
-    Ok((time, values?))
-}
-
-async fn ask_node(link: &mut Link, way: Way, command: Cmd) -> RedisResult<Value> {
-    let Link::Cluster(cluster) = link else { return link.ask(&command).await };
-    let node = match way {
-        Way::Slot(slot) => SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master)),
-        Way::Only | Way::Any => SingleNodeRoutingInfo::RandomPrimary,
-    };
-    cluster.route_command(command, RoutingInfo::SingleNode(node)).await
-}
-
-/// What `TIME` says, in milliseconds.
-fn time(value: &Value) -> Option<u64> {
-    let Value::Array(parts) = value else { return None };
-    let number = |part: &Value| {
-        let Value::BulkString(digits) = part else { return None };
-        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
-    };
-    Some(number(parts.first()?)? * 1000 + number(parts.get(1)?)? / 1000)
-}
-
-fn odd() -> RedisError {
-    (ErrorKind::UnexpectedReturnType, "the server has given an odd answer").into()
 }

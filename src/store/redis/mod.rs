@@ -37,7 +37,7 @@
 //! comes: for about a round trip, or until there is a connection again.
 //!
 //! The user needs `+info +eval +evalsha +subscribe +publish +get +getrange +set +setrange +del
-//! +pexpire +pttl +time`, `+scan` to list records, and `+wait` for `?wait`; the keys
+//! +pexpire +pttl +time`, `+scan +strlen` to list records, and `+wait` for `?wait`; the keys
 //! `~oncegate:{NAMESPACE*` and the channels `&oncegate:NAMESPACE:*`. In a cluster it needs
 //! `+cluster`, too.
 //!
@@ -46,6 +46,7 @@
 //! [`StoreError::Full`]: super::StoreError::Full
 
 mod abandoned;
+mod aside;
 mod calls;
 mod checks;
 mod core;
@@ -53,6 +54,7 @@ mod front;
 mod link;
 mod list;
 mod names;
+mod nodes;
 mod operate;
 mod options;
 mod scripts;

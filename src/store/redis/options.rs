@@ -31,7 +31,8 @@ pub struct RedisOptions {
     /// How long a claim counts without being renewed.
     pub lease: Duration,
     /// How many connections there are to a server; a cluster has one for each of its nodes. Claims
-    /// that wait for replicas have as many of their own, and wait there one after the other.
+    /// that wait for replicas have as many of their own, and wait there one after the other. Once
+    /// records are listed, there is one more for that.
     pub connections: usize,
     /// How many calls may be under way at a time; more are turned away.
     pub calls_max: usize,

@@ -3,12 +3,15 @@
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::idempotency::{Record, RecordKey, State};
+use crate::idempotency::{Beginning, Record, RecordKey, State};
 use crate::store::envelope::{self, EnvelopeError};
 use crate::store::seal::{SealError, SealKeys};
 
 /// version (1) · kind (1) · form (1) · token (8) · expiry (8) · time (8)
 const HEAD_BYTES: usize = 27;
+
+/// How much of a value is enough to know all but an answer.
+pub(super) const BEGINNING_BYTES: usize = 1024;
 
 const VERSION: u8 = 1;
 
@@ -36,6 +39,16 @@ pub(super) struct Written {
     /// Until the end of the lease, or since the answer was kept.
     pub(super) time_in: i64,
     pub(super) body: Bytes,
+}
+
+/// What stands before an envelope.
+struct Head {
+    kind: u8,
+    form: u8,
+    token: [u8; 8],
+    /// By the server's clock, and so is `time`.
+    expires_at: u64,
+    time: u64,
 }
 
 /// Both clocks at one moment.
@@ -88,6 +101,44 @@ pub(super) fn write(
     Ok(Written { kind, form, token, expires_in, time_in: between(now, time), body })
 }
 
+/// What the beginning of a value says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Glance {
+    /// It was all of it.
+    Whole(Record),
+    /// This, and how many bytes the answer takes.
+    Beginning(Beginning, usize),
+    /// Nothing: it is encrypted, and can be read only as a whole.
+    Sealed,
+}
+
+/// Reads the first [`BEGINNING_BYTES`] of a value that has so many bytes. Unless that is all of it,
+/// it is not known whether the rest is as it was written.
+pub(super) fn glance(
+    key: &RecordKey,
+    (beginning, length): (&Bytes, usize),
+    keys: Option<&SealKeys>,
+    at: Moment,
+) -> Result<Glance, ValueError> {
+    if beginning.len() < BEGINNING_BYTES {
+        return read(key, beginning, keys, at).map(Glance::Whole);
+    }
+    let Head { kind, form, token, expires_at, time } = Head::of(beginning)?;
+    match (form, keys) {
+        (PLAIN, None) => {}
+        (SEALED, Some(_)) => return Ok(Glance::Sealed),
+        (_, keys) => return Err(wrong_form(form, keys)),
+    }
+    let shown = envelope::open_beginning(key, &beginning[HEAD_BYTES..])?;
+    if shown.token.0.to_be_bytes() != token || kind != ENDED {
+        return Err(ValueError::Torn);
+    }
+    let answer_bytes = length.checked_sub(HEAD_BYTES + shown.answer_at);
+    let answer_bytes = answer_bytes.ok_or(ValueError::Malformed)?;
+    let (expires_at, kept_at) = (at.translate(expires_at), at.translate(time));
+    Ok(Glance::Beginning(Beginning { expires_at, kept_at, ..shown }, answer_bytes))
+}
+
 /// Reads what a script has shown.
 pub(super) fn read(
     key: &RecordKey,
@@ -95,34 +146,48 @@ pub(super) fn read(
     keys: Option<&SealKeys>,
     at: Moment,
 ) -> Result<Record, ValueError> {
-    if *value.first().ok_or(ValueError::Malformed)? != VERSION {
-        return Err(ValueError::UnknownVersion);
-    }
-    let head = value.first_chunk::<HEAD_BYTES>().ok_or(ValueError::Malformed)?;
+    let Head { kind, form, token, expires_at, time } = Head::of(value)?;
     let body = value.slice(HEAD_BYTES..);
-    let (kind, form) = (head[1], head[2]);
-    let [token, expires_at, time] =
-        std::array::from_fn(|part| std::array::from_fn(|index| head[3 + part * 8 + index]));
     let envelope = match (form, keys) {
         (PLAIN, None) => body,
         (SEALED, Some(keys)) => keys.open(&body, &covered(key, kind, token))?,
-        (PLAIN, Some(_)) => return Err(ValueError::NotSealed),
-        (SEALED, None) => return Err(ValueError::NoKeys),
-        _ => return Err(ValueError::Malformed),
+        (_, keys) => return Err(wrong_form(form, keys)),
     };
     let mut record = envelope::open(key, &envelope)?;
     if record.token.0.to_be_bytes() != token || self::kind(&record.state) != kind {
         return Err(ValueError::Torn);
     }
     // Whoever wrote the record had another clock, and a lease may have been renewed since.
-    record.expires_at = at.translate(u64::from_be_bytes(expires_at));
+    record.expires_at = at.translate(expires_at);
     match &mut record.state {
         State::InFlight { lease_until: written } | State::Completed { kept_at: written, .. } => {
-            *written = at.translate(u64::from_be_bytes(time));
+            *written = at.translate(time);
         }
         State::Unreplayable | State::Indeterminate => {}
     }
     Ok(record)
+}
+
+impl Head {
+    fn of(value: &[u8]) -> Result<Self, ValueError> {
+        if *value.first().ok_or(ValueError::Malformed)? != VERSION {
+            return Err(ValueError::UnknownVersion);
+        }
+        let head = value.first_chunk::<HEAD_BYTES>().ok_or(ValueError::Malformed)?;
+        let [token, expires_at, time] =
+            std::array::from_fn(|part| std::array::from_fn(|index| head[3 + part * 8 + index]));
+        let [expires_at, time] = [expires_at, time].map(u64::from_be_bytes);
+        Ok(Self { kind: head[1], form: head[2], token, expires_at, time })
+    }
+}
+
+/// Why a form is none that counts with these keys.
+fn wrong_form(form: u8, keys: Option<&SealKeys>) -> ValueError {
+    match (form, keys) {
+        (PLAIN, Some(_)) => ValueError::NotSealed,
+        (SEALED, None) => ValueError::NoKeys,
+        _ => ValueError::Malformed,
+    }
 }
 
 impl Moment {

@@ -1,6 +1,7 @@
 //! What only the Redis store must do.
 
 mod faults;
+mod lists;
 mod replicas;
 mod setup;
 mod topology;

@@ -147,7 +147,12 @@ async fn few_rights_are_enough_and_a_missing_one_is_named() {
     process.store.renew(&[(key(2), claim.token)]).await.unwrap();
     process.load(&key(2)).await;
     assert_eq!(process.release(&key(2), &claim).await, Ok(Swap::Done));
-    drop(process);
+    let lists = [&RIGHTS[..13], &["+scan", "+strlen"]].concat();
+    make_user(&server, &lists, &asked.namespace);
+    let lister = Process::new(asked.clone()).await;
+    let whole = crate::list::all_of(&*lister.store, lister.clock.now(), 10).await;
+    assert_eq!(whole.records.len(), 1);
+    drop((process, lister));
     for (index, right) in RIGHTS[..13].iter().enumerate() {
         let mut rights = RIGHTS[..13].to_vec();
         rights.remove(index);
