@@ -29,6 +29,7 @@ mod openapi;
 mod ports;
 mod records;
 mod series;
+mod tunnels;
 
 use support::{Client, Origin, Proxy, Request, Starting};
 
