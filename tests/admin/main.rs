@@ -30,6 +30,7 @@ mod ports;
 mod records;
 mod series;
 mod tunnels;
+mod unknown;
 
 use support::{Client, Origin, Proxy, Request, Starting};
 
