@@ -160,7 +160,7 @@ pub fn records(arguments: &RecordsArgs) -> Result<String, RemoteError> {
 
 impl ListArgs {
     fn run(&self) -> Result<String, RemoteError> {
-        self.remote.run(async |client| {
+        self.remote.run_with_store(async |client| {
             let mut printed = Printed::default();
             let mut cursor: Option<String> = None;
             while printed.count < self.limit {
