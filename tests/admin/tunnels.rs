@@ -115,7 +115,7 @@ async fn tunnels_that_are_cut_are_said() {
     assert_eq!(proxy.wait_exit().await.code(), Some(1), "{}", proxy.log());
     let said = "0 operations or late answers were left when the time to end had passed, \
                 and 2 tunnels were cut";
-    assert!(proxy.log().contains(said), "{}", proxy.log());
+    proxy.wait_for_log("what was cut", |line| line.contains(said)).await;
     caller.rest().await;
     second.rest().await;
     exchange.rest().await;

@@ -92,7 +92,8 @@ fn made(folder: &std::path::Path) -> String {
         }
     }
     made.dedup();
-    assert_eq!(made.len(), 1, "{folder:?}: neither kustomize nor kubectl makes it, or they differ");
+    let name = folder.display();
+    assert_eq!(made.len(), 1, "{name}: neither kustomize nor kubectl makes it, or they differ");
     made.remove(0)
 }
 
