@@ -39,6 +39,7 @@ impl From<RemoteError> for Failure {
             RemoteError::Unasked(_)
             | RemoteError::Unready(_)
             | RemoteError::Undrained { .. }
+            | RemoteError::StillAsked
             | RemoteError::System(_) => Self::Runtime(error.to_string()),
         }
     }

@@ -1,15 +1,17 @@
 //! The record codec: every record is read back as it was written, and whatever bytes are read as
 //! a record are what that record is written as.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use oncegate::clock::Timestamp;
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, CodecError, Fingerprint, LeaseToken, Record, State, decode, encode,
-    expiry,
+    Answer, AnswerBuilder, CodecError, Fingerprint, LeaseToken, Origin, Record, State,
+    TraceContext, decode, encode, expiry,
 };
 
-/// The only version that is read.
-const VERSION: u8 = 2;
+/// The version that is written; it and the one before are read.
+const VERSION: u8 = 3;
 
 /// Takes the input first as an encoded record, then as what a record is made of.
 pub fn run(data: &[u8]) {
@@ -21,7 +23,15 @@ fn read(encoded: &Bytes) {
     let cut = encoded.slice(..encoded.len().saturating_sub(1));
     match decode(encoded) {
         Ok(record) => {
-            assert_eq!(&encode(&record), encoded);
+            let again = encode(&record);
+            match encoded.first() {
+                Some(&VERSION) => assert_eq!(&again, encoded),
+                // One of the version before is written as one of this.
+                version => {
+                    assert_eq!(version, Some(&(VERSION - 1)));
+                    assert_eq!(decode(&again).as_ref(), Ok(&record));
+                }
+            }
             assert_eq!(expiry(encoded), Some(record.expires_at));
             match &record.state {
                 State::Completed { answer, .. } => {
@@ -35,10 +45,11 @@ fn read(encoded: &Bytes) {
         }
         Err(CodecError::UnknownVersion(version)) => {
             assert_eq!(encoded.first(), Some(&version));
-            assert_ne!(version, VERSION);
+            assert!(![VERSION - 1, VERSION].contains(&version));
         }
         Err(CodecError::Malformed) => {
-            assert!(encoded.first().is_none_or(|version| *version == VERSION));
+            let known = |version: &u8| [VERSION - 1, VERSION].contains(version);
+            assert!(encoded.first().is_none_or(known));
         }
     }
 }
@@ -77,17 +88,35 @@ fn write(source: &mut Source<'_>) {
     let token = LeaseToken(source.number(8));
     let expires_at = Timestamp::from_millis(source.number(8));
     let time = Timestamp::from_millis(source.number(8));
+    let origin = origin(source).map(Arc::new);
     let state = match state {
         0 => State::InFlight { lease_until: time },
         1 => State::Completed { answer: answer(source), kept_at: time },
         2 => State::Unreplayable,
         _ => State::Indeterminate,
     };
-    let record = Record { fingerprint, token, expires_at, origin: None, state };
+    let record = Record { fingerprint, token, expires_at, origin, state };
     let encoded = encode(&record);
     assert_eq!(decode(&encoded).as_ref(), Ok(&record));
     assert_eq!(expiry(&encoded), Some(expires_at));
     read(&encoded);
+}
+
+/// What the first request was, or nothing.
+fn origin(source: &mut Source<'_>) -> Option<Origin> {
+    let kind = source.byte() % 3;
+    let mut text = || String::from_utf8_lossy(source.piece()).into_owned();
+    let (route, method, path) = (text(), text(), text());
+    let origin = Origin::new(&route, &method, &path, Timestamp::from_millis(source.number(8)));
+    let trace = TraceContext {
+        trace_id: std::array::from_fn(|_| source.byte()),
+        span_id: std::array::from_fn(|_| source.byte()),
+    };
+    match kind {
+        0 => None,
+        1 => Some(origin),
+        _ => Some(origin.traced(Some(trace))),
+    }
 }
 
 /// An answer that says what it was told, in the order in which it was told.

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Instance;
 use super::answer::Answer;
 use crate::server::Stage;
+use crate::telemetry::{Handled, Label as _};
 
 /// Begins to drain.
 pub(super) fn begin(instance: &Instance) -> Answer {
@@ -21,10 +22,11 @@ pub(super) fn begin(instance: &Instance) -> Answer {
 
 /// Whether the instance drains, and what is left.
 pub(super) fn show(instance: &Instance) -> Answer {
-    let load = instance.engine.load();
+    let (load, metrics) = (instance.engine.load(), &instance.metrics);
     Answer::json(&json!({
         "draining": instance.shutdown.stage() > Stage::Serving,
-        "connections": instance.metrics.connections.load(Ordering::Relaxed),
+        "connections": metrics.connections.load(Ordering::Relaxed),
         "in_flight": load.work,
+        "requests": Handled::ALL.iter().map(|handled| metrics.requests(*handled)).sum::<u64>(),
     }))
 }

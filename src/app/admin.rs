@@ -14,13 +14,14 @@ use crate::server::{
 use crate::telemetry::Metrics;
 use crate::transport::Address;
 
-/// What its connections may take: it has few of them, and its requests are small.
+/// What its connections may take: it has few of them, and its requests are small. One that asks
+/// nothing soon gives its place to others, so that probes always find one.
 const LIMITS: ServerLimits = ServerLimits {
-    connections_max: 128,
+    connections_max: 256,
     header_bytes_max: 32 << 10,
     headers_max: 100,
     header_timeout: Duration::from_secs(10),
-    idle_timeout: Duration::from_secs(75),
+    idle_timeout: Duration::from_secs(5),
     write_timeout: Duration::from_secs(30),
     streams_max: 32,
     stream_window: 65_535,

@@ -26,8 +26,8 @@ pub struct DrainArgs {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub timeout: Duration,
 
-    /// How long it must have had no connection and no operation: callers may still come who do not
-    /// know yet that it drains
+    /// How long nothing must have come and been left: callers may still come who do not know yet
+    /// that it drains
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub settle: Duration,
 
@@ -41,6 +41,8 @@ pub struct DrainArgs {
 struct Left {
     connections: u64,
     in_flight: u64,
+    /// What has come since it was started, to see whether more comes.
+    requests: u64,
 }
 
 /// Has an instance drained, and waits until it is.
@@ -52,16 +54,19 @@ pub fn drain(arguments: &DrainArgs) -> Result<(), RemoteError> {
     arguments.remote.run(async |client| {
         let deadline = Instant::now() + arguments.timeout;
         let mut left = Left::of(&client.call(Method::POST, PATH, None).await?);
-        let mut still_since = Instant::now();
+        let (mut still_since, mut requests) = (Instant::now(), left.requests);
         loop {
-            if left != Left::NOTHING {
-                still_since = Instant::now();
+            if left.is_something() || left.requests != requests {
+                (still_since, requests) = (Instant::now(), left.requests);
             } else if still_since.elapsed() >= arguments.settle {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let Left { connections, in_flight } = left;
-                return Err(RemoteError::Undrained { connections, in_flight });
+                let Left { connections, in_flight, .. } = left;
+                return Err(match left.is_something() {
+                    true => RemoteError::Undrained { connections, in_flight },
+                    false => RemoteError::StillAsked,
+                });
             }
             tokio::time::sleep(POLL).await;
             left = look(client).await?;
@@ -74,12 +79,18 @@ async fn look(client: &Client) -> Result<Left, RemoteError> {
 }
 
 impl Left {
-    const NOTHING: Self = Self { connections: 0, in_flight: 0 };
-
     fn of(answer: &Value) -> Self {
         // What is not told is not known to be nothing.
         let number = |name| answer.get(name).and_then(Value::as_u64).unwrap_or(u64::MAX);
-        Self { connections: number("connections"), in_flight: number("in_flight") }
+        Self {
+            connections: number("connections"),
+            in_flight: number("in_flight"),
+            requests: number("requests"),
+        }
+    }
+
+    const fn is_something(self) -> bool {
+        self.connections != 0 || self.in_flight != 0
     }
 }
 

@@ -39,6 +39,9 @@ pub enum RemoteError {
         /// Operations that run, or whose late answers are listened for.
         in_flight: u64,
     },
+    /// Requests still come after it was given enough time.
+    #[error("not drained: requests still come")]
+    StillAsked,
     /// This machine does not let it be asked.
     #[error("the operating system has refused it: {0}")]
     System(#[from] std::io::Error),

@@ -33,8 +33,8 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Worker {
     now: AtomicU32,
-    /// Whether callers are told to go elsewhere.
-    is_leaving: AtomicBool,
+    /// When callers were told to go elsewhere; 0 when they were not.
+    leaving_since: AtomicU32,
 }
 
 /// What one connection does.
@@ -128,7 +128,8 @@ impl Connections {
 
     /// Lets each connection end with its next answer, or when it is idle.
     pub(super) fn leave(&self) {
-        self.worker.is_leaving.store(true, Ordering::Relaxed);
+        let now = self.worker.now.load(Ordering::Relaxed).max(1);
+        self.worker.leaving_since.store(now, Ordering::Relaxed);
     }
 
     /// Tells every connection to finish; those that have asked nothing yet only if they are not
@@ -258,7 +259,18 @@ impl Activity {
 
     /// Whether the answer that is given now should be the connection's last.
     pub(super) fn is_leaving(&self) -> bool {
-        self.worker.is_leaving.load(Ordering::Relaxed)
+        self.leaving_since() != 0
+    }
+
+    fn leaving_since(&self) -> u32 {
+        self.worker.leaving_since.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is served whose peer takes what it is sent: when it was ordered to close,
+    /// nothing was, but the request has come since. Its work has begun, and its answer is due.
+    pub(super) fn has_come_to_life(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == SERVING
+            && self.stalled_since.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the socket is to be asked now; takes the request back.
@@ -292,14 +304,18 @@ impl Activity {
         if is_to_leave && is_multiplexed && finishing_since == 0 {
             return Some(Order::Finish);
         }
-        let limit = match self.phase.load(Ordering::Relaxed) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        let limit = match phase {
             HEAD => limits.header_timeout,
-            IDLE if is_to_leave => limits.idle_timeout.min(LEAVING_IDLE_MAX),
             IDLE => limits.idle_timeout,
             _ => return None,
         };
         if !is_multiplexed {
-            return over(since, limit).then_some(Order::Close);
+            // It may still ask something for a while, and is told by the answer.
+            let leaves = phase == IDLE
+                && is_to_leave
+                && over(since.max(self.leaving_since()), LEAVING_IDLE_MAX);
+            return (leaves || over(since, limit)).then_some(Order::Close);
         }
         // Over HTTP/2, a peer is told to go, so that it knows what became of a request that is on
         // its way. It has to listen for that.
@@ -428,6 +444,37 @@ mod tests {
             order(&one) == CLOSE
         });
         assert_eq!(closed, Some(9));
+    }
+
+    #[test]
+    fn one_that_was_idle_for_long_has_as_long_to_ask_when_others_leave() {
+        let limits = ServerLimits { idle_timeout: Duration::from_mins(1), ..LIMITS };
+        let connections = Connections::default();
+        let activity = connections.add();
+        drop(activity.serve());
+        for _ in 0..50 {
+            connections.tick(&limits);
+        }
+        connections.leave();
+        let closed = (1..100).find(|_| {
+            connections.tick(&limits);
+            activity.order.swap(NO_ORDER, Ordering::Relaxed) == CLOSE
+        });
+        assert_eq!(closed, Some(9));
+    }
+
+    #[test]
+    fn a_request_that_has_come_meanwhile_is_no_reason_to_close() {
+        let connections = Connections::default();
+        let activity = connections.add();
+        assert!(!activity.has_come_to_life(), "nothing was asked");
+        let serving = activity.serve();
+        assert!(activity.has_come_to_life());
+        activity.wrote(true);
+        assert!(!activity.has_come_to_life(), "its peer takes nothing");
+        activity.wrote(false);
+        drop(serving);
+        assert!(!activity.has_come_to_life(), "it is idle");
     }
 
     #[test]

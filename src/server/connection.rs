@@ -112,6 +112,9 @@ impl<S: Service> Serve<S> {
                     // Polling the connection asks the socket.
                     Order::Probe => {}
                     Order::Finish => connection.as_mut().graceful_shutdown(),
+                    Order::Close if self.activity.has_come_to_life() => {
+                        connection.as_mut().graceful_shutdown();
+                    }
                     Order::Close => return,
                 }
             }
@@ -146,6 +149,9 @@ impl<S: Service> Serve<S> {
                 order = self.activity.order() => match order {
                     Order::Probe => {}
                     Order::Finish => connection.as_mut().graceful_shutdown(),
+                    Order::Close if self.activity.has_come_to_life() => {
+                        connection.as_mut().graceful_shutdown();
+                    }
                     Order::Close => return,
                 }
             }

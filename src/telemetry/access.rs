@@ -1,7 +1,7 @@
 //! The access log: one JSON line on stdout for each request, without keys, bodies, credentials
 //! or queries.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -128,13 +128,13 @@ impl Entry<'_> {
         text(&mut line, "route", Some(self.route));
         text(&mut line, "method", Some(self.method));
         text(&mut line, "path", Some(self.path));
-        number(&mut line, "status", Some(self.status));
+        number(&mut line, "status", Some(self.status.into()));
         text(&mut line, "outcome", Some(self.handled.name()));
         text(&mut line, "problem", self.problem);
         text(&mut line, "would_be", self.would_be);
         text(&mut line, "duplicate_key", self.key);
-        number(&mut line, "duration_ms", Some(self.duration.as_millis()));
-        number(&mut line, "upstream_ms", self.upstream.map(|time| time.as_millis()));
+        number(&mut line, "duration_ms", Some(millis(self.duration)));
+        number(&mut line, "upstream_ms", self.upstream.map(millis));
         number(&mut line, "request_bytes", self.request_bytes);
         number(&mut line, "response_bytes", self.response_bytes);
         if let Some(id) = self.trace_id {
@@ -149,24 +149,59 @@ impl Entry<'_> {
 fn text(line: &mut String, name: &str, value: Option<&str>) {
     let Some(value) = value else { return };
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    begin(line, name);
     if value.bytes().all(is_plain) {
-        let _ = write!(line, ",\"{name}\":\"{value}\"");
+        line.push('"');
+        line.push_str(value);
+        line.push('"');
     } else {
         // A text is always JSON.
         let value = serde_json::to_string(value).unwrap_or_default();
-        let _ = write!(line, ",\"{name}\":{}", without_controls(&value));
+        let _ = write!(line, "{}", without_controls(&value));
     }
 }
 
-fn number(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
-    if let Some(value) = value {
-        let _ = write!(line, ",\"{name}\":{value}");
+/// Adds a member that is a number. It is written digit by digit: formatting in general costs as
+/// much as the rest of the line.
+fn number(line: &mut String, name: &str, value: Option<u64>) {
+    let Some(mut value) = value else { return };
+    begin(line, name);
+    let mut digits = [0_u8; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+        if value == 0 {
+            break;
+        }
     }
+    line.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+}
+
+/// Begins a member of an object that has one already.
+fn begin(line: &mut String, name: &str) {
+    line.push_str(",\"");
+    line.push_str(name);
+    line.push_str("\":");
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for value in [0, 9, 10, 502, 1_000, u64::MAX] {
+            let mut line = String::new();
+            number(&mut line, "n", Some(value));
+            assert_eq!(line, format!(",\"n\":{value}"));
+        }
+    }
 
     #[test]
     fn a_line_is_json_whatever_the_path_holds() {

@@ -7,9 +7,18 @@ use tokio::sync::broadcast;
 
 use super::access::Entry;
 use super::metrics::{Handled, Label as _};
+use crate::message::ProblemKind;
 
 /// The most duplicates that wait for somebody who watches; the oldest go first.
 const WAITING_MAX: usize = 256;
+
+/// What only those are told whose request has come before.
+const OF_REPEATS: [&str; 4] = [
+    ProblemKind::InProgress.name(),
+    ProblemKind::OutcomeUnknown.name(),
+    ProblemKind::AnswerNotKept.name(),
+    ProblemKind::KeyReused.name(),
+];
 
 /// Where duplicates are told of. A clone is the same place.
 #[derive(Clone, Debug)]
@@ -68,9 +77,13 @@ impl Duplicate {
 /// Whether a request was one that had come before.
 fn is_duplicate(entry: &Entry<'_>) -> bool {
     match entry.handled {
-        Handled::Replayed | Handled::Collapsed | Handled::Observed => true,
-        // Whoever is refused for something else has no record.
-        Handled::Refused => entry.key.is_some(),
+        Handled::Replayed | Handled::Collapsed => true,
+        Handled::Observed => entry.would_be.is_some_and(|would_be| {
+            let answered = [Handled::Replayed, Handled::Collapsed].map(Handled::name);
+            answered.contains(&would_be) || OF_REPEATS.contains(&would_be)
+        }),
+        // Whoever is refused for something else may be the first.
+        Handled::Refused => entry.problem.is_some_and(|problem| OF_REPEATS.contains(&problem)),
         Handled::Executed | Handled::Passed | Handled::Failed => false,
     }
 }

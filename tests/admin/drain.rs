@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::kept::Kept;
 use crate::support::{
     Act, Connection, Folder, Gate, How, Origin, Proxy, Request, assert_executed, assert_problem,
@@ -135,7 +137,8 @@ async fn an_idle_connection_is_closed_and_a_new_one_is_served_once() {
     let ended = run(&["drain", "--admin", &admin, "--settle", "100ms"], &[]).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let left = operator(&proxy).get("/api/drain").send().await.json();
-    assert_eq!(left, serde_json::json!({"draining": true, "connections": 0, "in_flight": 0}));
+    let expected = json!({"draining": true, "connections": 0, "in_flight": 0, "requests": 2});
+    assert_eq!(left, expected);
 }
 
 #[tokio::test]
@@ -158,4 +161,55 @@ async fn an_instance_that_waits_is_drained_once_its_work_has_ended() {
     let (ended, ()) = tokio::join!(drained, opened);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert!(pay(&proxy, 0).send().await.is_repeat());
+}
+
+/// Whoever finds its connection closed was not executed; whoever was executed gets its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_on_a_connection_that_was_idle_is_answered_or_not_executed() {
+    const CALLERS: usize = 300;
+    let origin = Origin::start().await;
+    let proxy = looked_after(&origin).arg("--workers", "1").start().await;
+    let mut callers = Vec::new();
+    for _ in 0..CALLERS {
+        let mut caller = client(&proxy).connect().await;
+        client(&proxy).get("/first").send_on(&mut caller).await;
+        callers.push(caller);
+    }
+    // Longer than one may be idle while others leave.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    operator(&proxy).post("/api/drain").send().await;
+    for (number, caller) in callers.iter_mut().enumerate() {
+        pay(&proxy, number).open_on(caller).await;
+    }
+    let mut answered = 0;
+    for caller in &mut callers {
+        if let Ok(reply) = caller.try_read().await {
+            assert_eq!((reply.status, reply.header("connection")), (201, Some("close")));
+            answered += 1;
+        }
+    }
+    eventually("the end of all work", async || metric(&proxy, "oncegate_in_flight").await == 0.0)
+        .await;
+    assert_eq!(origin.hits() - CALLERS, answered, "what was executed was answered");
+    assert!(answered > CALLERS / 2, "{answered} of {CALLERS} were answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_to_which_requests_still_come_is_not_drained() {
+    let origin = Origin::start().await;
+    let proxy = looked_after(&origin).start().await;
+    let admin = proxy.admin().to_string();
+    let args = ["drain", "--admin", &admin, "--settle", "2s", "--timeout", "5s"];
+    let drained = run(&args, &[]);
+    let asked = async {
+        loop {
+            client(&proxy).get("/").send().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = drained => ended,
+        () = asked => unreachable!("it has no end"),
+    };
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
 }

@@ -73,6 +73,25 @@ async fn repeats_are_told_of_and_first_requests_are_not() {
     assert!(!format!("{events:?}").contains("secret"), "a query is nobody's business: {events:?}");
 }
 
+/// Who is refused for want of something may be the first to ask.
+#[tokio::test]
+async fn those_who_are_only_refused_are_not_told_of() {
+    let origin = Origin::start().await;
+    let gate = Gate::shut();
+    origin.next(Act::Ledger.after(&gate));
+    let proxy = looked_after(&origin).arg("--max-flights", "1").start().await;
+    let mut reader = Reader::of(&proxy).await;
+    let pay = |key: &str| client(&proxy).post("/pay").key(key).body("10");
+    let mut running = pay("runs").open().await;
+    origin.wait_for_hits(1).await;
+    assert_eq!(pay("first").send().await.status, 503);
+    gate.open();
+    running.read().await;
+    assert!(pay("runs").send().await.is_repeat());
+    reader.until("replayed").await;
+    assert_eq!(reader.events().len(), 1, "{:?}", reader.events());
+}
+
 /// Who does not read misses what there was; nobody waits for it.
 #[tokio::test]
 async fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_has_missed() {

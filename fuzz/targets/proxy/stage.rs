@@ -94,6 +94,7 @@ impl Way {
         let listener = UnixListener::bind(&upstream).expect("listening");
         let config = format!(
             "listen = \"unix:{}\"\n\
+             admin = \"off\"\n\
              workers = 1\n\
              drain_timeout = \"1s\"\n\
              [upstream]\n\

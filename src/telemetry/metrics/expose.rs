@@ -129,8 +129,16 @@ impl Families<'_> {
     }
 
     fn store(&mut self, metrics: &Metrics, gauges: &Gauges) -> fmt::Result {
-        self.gauge("oncegate_records", "Records that the store holds", &gauges.records)?;
-        self.gauge("oncegate_store_bytes", "Bytes that the store holds", &gauges.store_bytes)?;
+        self.gauge(
+            "oncegate_records",
+            "Records that the store holds; of a shared one, those at hand",
+            &gauges.records,
+        )?;
+        self.gauge(
+            "oncegate_store_bytes",
+            "Bytes that the store holds; of a shared one, those at hand",
+            &gauges.store_bytes,
+        )?;
         if let Some(max) = gauges.store_bytes_max {
             let help = "The most bytes that the store may hold";
             self.gauge("oncegate_store_max_bytes", help, &max)?;
