@@ -72,6 +72,8 @@ LABEL org.opencontainers.image.title="Oncegate" \
       org.opencontainers.image.created="$CREATED"
 COPY --from=build /image /
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+# No huge pages, even where the kernel gives them always: idle, it takes 10 MB instead of 23 MB.
+ENV MIMALLOC_ALLOW_THP=0
 # A number, so that Kubernetes sees that it is not root.
 USER 65532:65532
 EXPOSE 8080 9464

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use self::admin::AdminListener;
@@ -31,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{Files, Given, Mistakes, Settings};
 use crate::engine::{Engine, EngineLimits};
 use crate::message::Budget;
+use crate::proxy::Tunnels;
 use crate::server::{
     BindError, Listeners, Server, ServerError, ServerLimits, ServerOptions, Shutdown,
     ShutdownHandle, Stage,
@@ -62,6 +62,7 @@ pub struct App {
 struct Drain {
     shutdown: ShutdownHandle,
     timeout: Duration,
+    tunnels: Tunnels,
     access_log: JoinHandle<()>,
     exporter: Exporter,
 }
@@ -94,8 +95,14 @@ pub enum AppError {
     #[error("the operating system has refused a thread or a signal handler")]
     System(#[from] std::io::Error),
     /// Work was left when the time to end had passed.
-    #[error("{0} operations or late answers were left when the time to end had passed")]
-    Undrained(usize),
+    #[error("{work} operations or late answers were left when the time to end had passed{}",
+        cut(*.tunnels))]
+    Undrained {
+        /// Operations that ran, or whose late answers were waited for.
+        work: usize,
+        /// Connections that had become something else than HTTP, such as a WebSocket.
+        tunnels: usize,
+    },
     /// A second signal has come.
     #[error("ended at once, as a second signal asked for")]
     Interrupted,
@@ -118,11 +125,11 @@ impl App {
         let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
         let (traces, exporter) = export::start(&metrics)?;
         let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
-        let tunnels = settings.limits.connections_max.min(Semaphore::MAX_PERMITS);
+        let tunnels = Tunnels::new(settings.limits.connections_max);
         let common = Common {
             engine: engine.clone(),
             budget: Budget::new(settings.limits.buffered_bytes_max),
-            tunnels: Arc::new(Semaphore::new(tunnels)),
+            tunnels: tunnels.clone(),
             access_log,
             traces,
             feed: Feed::default(),
@@ -142,18 +149,22 @@ impl App {
             shutdown: signal,
         };
         let timeout = settings.drain_timeout;
-        let drain = Drain { shutdown, timeout, access_log: writer, exporter };
+        let drain =
+            Drain { shutdown, timeout, tunnels: tunnels.clone(), access_log: writer, exporter };
         let workers = Workers::new(common, Arc::clone(&settings));
         let weak = workers.downgrade();
         let reload = ReloadHandle::start(given, files, weak, settings, Arc::clone(&metrics))?;
-        let draining = engine.clone();
+        let draining = (engine.clone(), tunnels);
         let server = Server::start(
             listeners,
             options,
             move || workers.begin(),
             move || {
-                let engine = draining.clone();
-                async move { engine.drained().await }
+                let (engine, tunnels) = draining.clone();
+                async move {
+                    engine.drained().await;
+                    tunnels.drained().await;
+                }
             },
         )?;
         let admin = admin.map(|admin| AdminListener::start(admin, instance)).transpose()?;
@@ -192,7 +203,7 @@ impl App {
 
     fn drain(self) -> Result<(), AppError> {
         let Self { engine, metrics, server, admin, .. } = self;
-        let Drain { shutdown, timeout, access_log, exporter } = self.drain;
+        let Drain { shutdown, timeout, tunnels, access_log, exporter } = self.drain;
         let (runtime, mut signals) = (self.runtime, self.signals);
         shutdown.advance(Stage::Draining);
         let (ended, end) = tokio::sync::oneshot::channel();
@@ -205,7 +216,8 @@ impl App {
             tokio::select! {
                 _ = end => Ok(()),
                 () = tokio::time::sleep(timeout) => {
-                    Err(AppError::Undrained(engine.load().work))
+                    let work = engine.load().work;
+                    Err(AppError::Undrained { work, tunnels: tunnels.open() })
                 }
                 () = signals.end() => Err(AppError::Interrupted),
             }
@@ -226,6 +238,11 @@ impl App {
         log_totals(&metrics);
         result
     }
+}
+
+/// That tunnels were cut, if any were.
+fn cut(tunnels: usize) -> String {
+    if tunnels == 0 { String::new() } else { format!(", and {tunnels} tunnels were cut") }
 }
 
 /// What the admin listener looks after.

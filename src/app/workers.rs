@@ -5,14 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::admin::AdminTerms;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::message::{Budget, Pace};
-use crate::proxy::{Live, Proxy, ProxyLimits};
+use crate::proxy::{Live, Proxy, ProxyLimits, Tunnels};
 use crate::server::Entrance;
 use crate::telemetry::trace::Traces;
 use crate::telemetry::{AccessLog, Feed, Metrics, Traffic};
@@ -40,7 +39,7 @@ pub(super) struct WeakWorkers(Weak<Shared>);
 pub(super) struct Common {
     pub(super) engine: Engine,
     pub(super) budget: Budget,
-    pub(super) tunnels: Arc<Semaphore>,
+    pub(super) tunnels: Tunnels,
     pub(super) access_log: AccessLog,
     pub(super) traces: Traces,
     pub(super) feed: Feed,
@@ -165,7 +164,7 @@ impl Common {
             },
             trusted: settings.trusted.clone(),
             budget: self.budget.clone(),
-            tunnels: Arc::clone(&self.tunnels),
+            tunnels: self.tunnels.clone(),
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             tally: traffic.tally(settings.policy.routes().map(|route| &route.name)),

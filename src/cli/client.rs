@@ -20,8 +20,11 @@ use crate::config::AdminAccess;
 use crate::message::Gathered;
 use crate::transport::Address;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take that is known at once: less than `oncegate drain` waits for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one may take for which the store is asked.
+pub(super) const PATIENCE_WITH_STORE: Duration = Duration::from_secs(30);
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -31,6 +34,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub(super) struct Client {
     address: Address,
     authorization: Option<HeaderValue>,
+    patience: Duration,
 }
 
 /// Why an instance was not asked, or has not answered.
@@ -67,7 +71,7 @@ pub(super) struct Answered {
 }
 
 impl Client {
-    pub(super) fn new(access: AdminAccess) -> Result<Self, ClientError> {
+    pub(super) fn new(access: AdminAccess, patience: Duration) -> Result<Self, ClientError> {
         let address = reachable(access.address.ok_or(ClientError::Off)?);
         let authorization = access.token.map(|token| {
             let field = [b"Bearer ", token.as_slice()].concat();
@@ -75,7 +79,7 @@ impl Client {
             field.set_sensitive(true);
             Ok(field)
         });
-        Ok(Self { address, authorization: authorization.transpose()? })
+        Ok(Self { address, authorization: authorization.transpose()?, patience })
     }
 
     /// Asks for a path, and returns the answer whatever its status is.
@@ -85,7 +89,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answered, ClientError> {
-        match timeout(PATIENCE, self.exchange(method, path, body)).await {
+        match timeout(self.patience, self.exchange(method, path, body)).await {
             Ok(answered) => answered,
             Err(_) => Err(ClientError::Slow(self.address.clone())),
         }
@@ -195,6 +199,30 @@ fn reachable(address: Address) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn a_drain_outlasts_an_answer_that_does_not_come() {
+        let Cli { command } = Cli::try_parse_from(["oncegate", "drain"]).unwrap();
+        let Command::Drain(drain) = command else { panic!("{command:?}") };
+        assert!(PATIENCE < drain.timeout, "{PATIENCE:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_waited_for_as_long_as_was_said() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Some(silent.local_addr().unwrap().into());
+        for patience in [PATIENCE, PATIENCE_WITH_STORE] {
+            let access = AdminAccess { address: address.clone(), token: None };
+            let client = Client::new(access, patience).unwrap();
+            let began = tokio::time::Instant::now();
+            let asked = client.ask(Method::GET, "/readyz", None).await;
+            assert!(matches!(asked, Err(ClientError::Slow(_))), "{asked:?}");
+            assert_eq!(began.elapsed().as_secs(), patience.as_secs());
+        }
+    }
 
     #[test]
     fn an_instance_that_listens_everywhere_is_asked_on_loopback() {

@@ -189,7 +189,7 @@ pub fn records(arguments: &RecordsArgs) -> Result<RecordsShown, RemoteError> {
 
 impl ListArgs {
     fn run(&self) -> Result<RecordsShown, RemoteError> {
-        self.remote.run(async |client| {
+        self.remote.run_with_store(async |client| {
             let mut printed = Printed::default();
             let mut cursor: Option<String> = None;
             while printed.count < self.limit {

@@ -1,11 +1,13 @@
 //! A running instance, and how it is asked.
 
+use std::time::Duration;
+
 use clap::Args;
 use http::Method;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::client::{Answered, Client, ClientError};
+use super::client::{Answered, Client, ClientError, PATIENCE, PATIENCE_WITH_STORE};
 use super::flags::RunArgs;
 use crate::config::Mistakes;
 
@@ -57,7 +59,23 @@ impl Remote {
         &self,
         work: impl AsyncFnOnce(&Client) -> Result<T, RemoteError>,
     ) -> Result<T, RemoteError> {
-        let client = Client::new(self.run.given().admin()?)?;
+        self.run_for(PATIENCE, work)
+    }
+
+    /// The same, where the instance has to ask its store.
+    pub(super) fn run_with_store<T>(
+        &self,
+        work: impl AsyncFnOnce(&Client) -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        self.run_for(PATIENCE_WITH_STORE, work)
+    }
+
+    fn run_for<T>(
+        &self,
+        patience: Duration,
+        work: impl AsyncFnOnce(&Client) -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        let client = Client::new(self.run.given().admin()?, patience)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(work(&client))
     }
@@ -74,6 +92,6 @@ impl Remote {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, RemoteError> {
-        self.run(async |client| Ok(client.call(method, path, body).await?))
+        self.run_with_store(async |client| Ok(client.call(method, path, body).await?))
     }
 }

@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 
 pub use self::body::{ReplyBody, Streamed, Trailed};
 pub use self::live::Live;
 use self::note::{Became, Came};
 use self::reply::Reply;
+pub use self::tunnel::Tunnels;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::Engine;
 use crate::message::{
@@ -59,8 +59,8 @@ pub struct Proxy {
     pub trusted: Networks,
     /// What all bodies together may take in memory.
     pub budget: Budget,
-    /// Places for connections that have become something else than HTTP.
-    pub tunnels: Arc<Semaphore>,
+    /// Connections that have become something else than HTTP.
+    pub tunnels: Tunnels,
     /// What time it is.
     pub clock: Clock,
     /// What is counted.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 
 use super::admit::{is_http, names_upgrade, upgrades};
 use super::attempt::failure;
@@ -15,6 +17,36 @@ use super::{Head, Proxy, ReplyBody, outbound};
 use crate::idempotency::Failure;
 use crate::message::{Body, Inbound, Problem, ProblemKind, clean, scan};
 use crate::telemetry::Handled;
+
+/// Connections that have become something else than HTTP. A clone is the same ones.
+#[derive(Clone, Debug)]
+pub struct Tunnels {
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Tunnels {
+    /// None yet, and at most so many at a time.
+    pub fn new(max: usize) -> Self {
+        let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Self { places, tasks: TaskTracker::new() }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Waits until all that are open have ended.
+    pub async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+}
 
 impl Proxy {
     /// Whether the connection may become something else.
@@ -30,7 +62,7 @@ impl Proxy {
     /// Passes a request on over a connection of its own, and joins both connections if the
     /// upstream switches. No byte goes either way before that.
     pub(super) async fn tunnel(&self, mut head: Head<'_>, body: Inbound) -> Result<Reply, Problem> {
-        let Ok(place) = Arc::clone(&self.tunnels).try_acquire_owned() else {
+        let Some(place) = self.tunnels.take() else {
             let detail = "too many connections are tunnels; try again later";
             return Err(Problem::new(ProblemKind::Busy, detail));
         };
@@ -63,9 +95,11 @@ impl Proxy {
             headers.insert(header::UPGRADE, protocol);
         }
         if let Some(caller) = caller {
-            tokio::spawn(async move {
+            // Counted from before the caller's connection is not counted any more.
+            let open = self.metrics.open();
+            self.tunnels.tasks.spawn(async move {
                 join(caller, upstream).await;
-                drop(place);
+                drop((place, open));
             });
         }
         Ok(Reply::without_key(response, Handled::Passed))

@@ -16,12 +16,7 @@ pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Places {
     pub(super) fn new(max: usize) -> Self {
-        Self::counted_by(Arc::default(), max)
-    }
-
-    /// Places of which others, too, can see how many are taken.
-    pub(super) const fn counted_by(taken: Arc<AtomicUsize>, max: usize) -> Self {
-        Self { taken, max }
+        Self { taken: Arc::default(), max }
     }
 
     /// Takes a place, if one is left.

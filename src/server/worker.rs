@@ -89,8 +89,7 @@ impl Server {
         D: Future<Output = ()> + Send + 'static,
     {
         let name = options.name;
-        let open = Arc::clone(&options.metrics.connections);
-        let connections = Places::counted_by(open, options.limits.connections_max);
+        let connections = Places::new(options.limits.connections_max);
         let handshakes = Places::new(options.limits.handshakes_max);
         let shared = Shared { options, connections, handshakes };
         let (sockets, files) = listeners.into_sockets();
@@ -231,9 +230,10 @@ impl<S: Service> Worker<S> {
             handshakes: handshakes.clone(),
             metrics: Arc::clone(&options.metrics),
         };
+        let open = options.metrics.open();
         self.tasks.spawn(async move {
             serve.serve(stream, address).await;
-            drop(place);
+            drop((place, open));
         });
     }
 

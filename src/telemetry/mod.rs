@@ -13,6 +13,6 @@ pub use feed::{Duplicate, Feed};
 pub use log::{Format, start_log};
 pub use metrics::{
     Counter, Counters, DecisionKind, Evictions, Exposition, Gauges, Handled, Histogram, Histograms,
-    Label, Metrics, MetricsFormat, Reloaded, StoreOperation, Tally, Traffic, UnknownCause,
+    Label, Metrics, MetricsFormat, Open, Reloaded, StoreOperation, Tally, Traffic, UnknownCause,
     Unprotected,
 };

@@ -93,6 +93,9 @@ async fn a_store_that_cannot_be_asked_is_readiness_only_where_requests_need_it()
         let reply = operator(&proxy).get("/readyz").send().await;
         assert_eq!(reply.status, ready, "{on_error}: {}", reply.text());
         assert_eq!(reply.text().contains("[-]store"), ready == 503, "{}", reply.text());
+        let reply = operator(&proxy).get("/readyz?verbose&exclude=store").send().await;
+        assert_eq!(reply.status, 200, "{on_error}: {}", reply.text());
+        assert!(reply.text().starts_with("[+]store excluded: ok\n"), "{}", reply.text());
         let status = operator(&proxy).get("/api/status").send().await.json();
         assert!(status["store"]["trouble"].is_string(), "{status}");
         redis.signal("CONT");

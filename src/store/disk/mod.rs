@@ -12,6 +12,7 @@ mod drawer;
 mod folder;
 mod list;
 mod order;
+mod orphans;
 mod progress;
 mod records;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use self::folder::DiskOpenError;
 use self::budget::Budget;
 use self::folder::{Before, Folder, RECORDS};
 use self::order::{Change, Order, Reply, Sealed, is_completed, is_running};
+use self::orphans::Search;
 use self::progress::Step;
 use self::records::Records;
 use self::trouble::words;
@@ -124,6 +126,7 @@ pub struct DiskStore {
     /// There until the store is dropped.
     orders: Option<SyncSender<Order>>,
     writer: Option<JoinHandle<()>>,
+    _orphans: Search,
 }
 
 impl Default for DiskOptions {
@@ -162,6 +165,7 @@ impl DiskStore {
         // What was put off stays so, whenever this process ends.
         records.note(records.times.note())?;
         let records = Arc::new(records);
+        let orphans = Search::begin(&records).map_err(DiskOpenError::Thread)?;
         let (orders, queue) = mpsc::sync_channel(options.queue_max);
         let runtime = runtime::Builder::new_current_thread().build();
         let writer =
@@ -171,7 +175,7 @@ impl DiskStore {
         let (orders, writer) = (Some(orders), Some(writer));
         let [reads, cleans] = [READS_MAX, 1].map(|places| Arc::new(Semaphore::new(places)));
         let budget = Budget::new(QUEUE_BYTES_MAX);
-        Ok(Self { records, secret, reads, cleans, budget, orders, writer })
+        Ok(Self { records, secret, reads, cleans, budget, orders, writer, _orphans: orphans })
     }
 
     /// The secret of this folder, for the keys of its records.

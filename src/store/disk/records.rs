@@ -44,7 +44,7 @@ pub(super) struct Records {
     pub(super) times: Times,
     folder: Folder,
     pub(super) options: DiskOptions,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Records {

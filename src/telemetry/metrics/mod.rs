@@ -6,6 +6,7 @@ mod evictions;
 mod expose;
 mod histogram;
 mod labels;
+mod open;
 mod process;
 mod traffic;
 
@@ -21,6 +22,7 @@ pub use self::histogram::{Histogram, Histograms};
 pub use self::labels::{
     DecisionKind, Handled, Label, Reloaded, StoreOperation, UnknownCause, Unprotected,
 };
+pub use self::open::Open;
 pub use self::traffic::{Tally, Traffic};
 use crate::message::ProblemKind;
 
@@ -53,7 +55,7 @@ pub struct Metrics {
     pub store_durations: Histograms<StoreOperation>,
     /// How long the upstream has taken until its answers began.
     pub upstream_durations: Histogram,
-    /// Connections that are open.
+    /// Connections that are open, tunnels included.
     pub connections: Arc<AtomicUsize>,
     /// Connections that were turned away at the limit.
     pub connections_refused: Counter,
@@ -77,6 +79,11 @@ impl Metrics {
         let traffic = Arc::<Traffic>::default();
         self.workers().push(Arc::clone(&traffic));
         traffic
+    }
+
+    /// Counts one more connection that is open.
+    pub fn open(&self) -> Open {
+        Open::new(&self.connections)
     }
 
     /// How many requests there were of which this became.

@@ -5,7 +5,7 @@ use super::certs::{Authority, Tls, by_tls};
 use super::frame;
 use super::plain::Plain;
 use super::raw::{Outcome, Raw};
-use crate::support::{Exchange, Origin, Peer, Proxy, client};
+use crate::support::{Exchange, Origin, Peer, Proxy, Starting, client};
 use tokio::io::AsyncWriteExt as _;
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -13,10 +13,14 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\
 
 /// A proxy by TLS before an upstream by hand.
 async fn start(peer: &Peer, authority: &Authority) -> Proxy {
+    starting(peer, authority).start().await
+}
+
+fn starting(peer: &Peer, authority: &Authority) -> Starting {
     let shown = authority.proxy();
     let toml = "[tls]\ncert_file = \"shown.pem\"\nkey_file = \"shown.key\"\n";
     let proxy = Proxy::before_address(peer.addr).file("shown.pem", shown.certificate);
-    proxy.file("shown.key", shown.key).toml(toml).start().await
+    proxy.file("shown.key", shown.key).toml(toml)
 }
 
 /// A tunnel through the proxy: both its ends.
@@ -62,11 +66,11 @@ async fn a_websocket_goes_through_tls() {
     }
 }
 
-/// A3: each end learns that the other has gone, and the proxy ends though they have not.
+/// A3: each end learns that the other has gone, and the proxy ends in time though they have not.
 #[tokio::test]
 async fn a_websocket_by_tls_ends_with_either_side() {
     let (peer, authority) = (Peer::start().await, Authority::new());
-    let mut proxy = start(&peer, &authority).await;
+    let mut proxy = starting(&peer, &authority).arg("--drain-timeout", "200ms").start().await;
     let tls = Tls::trusting(&authority);
     let (caller, mut exchange) = open(&proxy, &peer, &tls).await;
     drop(caller);
@@ -77,7 +81,7 @@ async fn a_websocket_by_tls_ends_with_either_side() {
     caller.rest().await.ok();
     let (mut caller, mut exchange) = open(&proxy, &peer, &tls).await;
     proxy.terminate();
-    assert_eq!(proxy.wait_exit().await.code(), Some(0), "{}", proxy.log());
+    assert_eq!(proxy.wait_exit().await.code(), Some(1), "{}", proxy.log());
     caller.rest().await.ok();
     exchange.rest().await;
 }
