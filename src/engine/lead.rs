@@ -215,9 +215,11 @@ impl Shared {
                 lease.release().await
             }
         };
-        // Somebody may have decided meanwhile what counts instead.
-        if said == Said::Written {
-            self.metrics.late_answers.increment();
+        match said {
+            // What is not written yet will be, behind everybody's back.
+            Said::Written | Said::Unheard => self.metrics.late_answers.increment(),
+            // Somebody has decided meanwhile what counts instead.
+            Said::Lost => {}
         }
     }
 

@@ -93,6 +93,8 @@ impl Lease {
         loop {
             attempt += 1;
             match self.try_change(next.clone()).await {
+                // What was removed before, unheard, is not there any more.
+                Ok(Said::Lost) if attempt > 1 && next.is_none() => return Ok(Said::Written),
                 Err(StoreError::Unavailable(reason)) if attempt < WRITES_MAX => {
                     tracing::debug!(key = ?self.key, reason, "an outcome is written again");
                     tokio::time::sleep(pause).await;
@@ -116,6 +118,8 @@ impl Lease {
         let expected = Expected::HeldBy(self.record.token);
         Ok(match self.shared.swap(&self.key, expected, next).await? {
             Swap::Done => Said::Written,
+            // It was written before, and nobody had heard of it.
+            Swap::Lost(Some(winner)) if winner.token == self.record.token => Said::Written,
             Swap::Lost(_) => {
                 tracing::warn!(key = ?self.key, "the claim on a record was lost");
                 Said::Lost
