@@ -89,6 +89,8 @@ pub struct DiskOptions {
     pub marks_max: usize,
     /// The most swaps that wait to be written.
     pub queue_max: usize,
+    /// How long an answer of the disk is waited for.
+    pub patience: Duration,
 }
 
 /// What must be on the disk before anybody is told of it.
@@ -138,6 +140,7 @@ impl Default for DiskOptions {
             answer_bytes_max: (1 << 20) + (64 << 10),
             marks_max: 100_000,
             queue_max: 4096,
+            patience: PATIENCE,
         }
     }
 }
@@ -207,7 +210,8 @@ impl DiskStore {
             return Err(slow());
         }
         let (before, records) = (reading.before(), Arc::clone(&self.records));
-        let read = timeout(PATIENCE, async {
+        let patience = self.records.options.patience;
+        let read = timeout(patience, async {
             let Ok(place) = Arc::clone(&self.reads).acquire_owned().await else {
                 return Err(gone());
             };
@@ -258,7 +262,7 @@ impl DiskStore {
             // It is written when the disk comes back; nobody needs to wait for that.
             return Err(slow());
         }
-        match timeout(PATIENCE, answer).await {
+        match timeout(self.records.options.patience, answer).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(gone())),
             Err(_) => {
                 writing.give_up(before);

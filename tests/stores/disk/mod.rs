@@ -37,7 +37,9 @@ impl Kind for Uncached {
 impl From<Room> for DiskOptions {
     fn from(room: Room) -> Self {
         let (bytes_max, answer_bytes_max, marks_max) = (room.bytes, room.answer_bytes, room.marks);
-        Self { bytes_max, answer_bytes_max, marks_max, ..Self::default() }
+        // A machine may be slow without any fault of the store's.
+        let patience = crate::PATIENCE;
+        Self { bytes_max, answer_bytes_max, marks_max, patience, ..Self::default() }
     }
 }
 
