@@ -1,6 +1,5 @@
 //! Answers to operators.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -106,11 +105,5 @@ impl Body for AdminBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Pieces(_) => SizeHint::default(),
         }
-    }
-}
-
-impl From<Infallible> for Answer {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }

@@ -6,6 +6,8 @@
 
 use std::time::Instant;
 
+use std::sync::Arc;
+
 use super::{Engine, Shared};
 use crate::idempotency::{Answer, LeaseToken, Record, RecordKey, Stage, State};
 use crate::store::{Expected, Listed, Page, StoreError, Summary, Swap};
@@ -78,20 +80,31 @@ impl Engine {
 
     /// Forgets a record whose operation does not run: the next repeat runs. Returns what it was.
     pub async fn forget(&self, key: &RecordKey) -> Result<Stage, Undecided> {
-        let stage = self.0.decide(key, DecisionKind::Forget, &Verdict::Gone).await?;
-        Ok(stage.0)
+        Ok(self.decide(key, DecisionKind::Forget, Verdict::Gone).await?.0)
     }
 
     /// Gives an operation whose outcome is unknown an answer, which repeats get.
     pub async fn acknowledge(&self, key: &RecordKey, answer: Answer) -> Result<Record, Undecided> {
-        let decided = self.0.decide(key, DecisionKind::Ack, &Verdict::Answered(answer)).await?;
-        Ok(decided.1)
+        Ok(self.decide(key, DecisionKind::Ack, Verdict::Answered(answer)).await?.1)
     }
 
     /// Says that an operation whose outcome is unknown was not executed: the next repeat runs.
     pub async fn fail(&self, key: &RecordKey) -> Result<Stage, Undecided> {
-        let stage = self.0.decide(key, DecisionKind::Fail, &Verdict::Gone).await?;
-        Ok(stage.0)
+        Ok(self.decide(key, DecisionKind::Fail, Verdict::Gone).await?.0)
+    }
+
+    /// Decides in a task of its own: whoever asks may hang up between the two swaps, and then a
+    /// late answer would be taken by nobody.
+    async fn decide(
+        &self,
+        key: &RecordKey,
+        kind: DecisionKind,
+        verdict: Verdict,
+    ) -> Result<(Stage, Record), Undecided> {
+        let (shared, key) = (Arc::clone(&self.0), *key);
+        let deciding = async move { shared.decide(&key, kind, &verdict).await };
+        // It neither panics nor is it aborted but with the whole runtime.
+        self.0.tasks.spawn(deciding).await.unwrap_or(Err(Undecided::Busy))
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use oncegate::clock::{Clock, Timestamp};
 use oncegate::engine::{Engine, EngineLimits};
 use oncegate::idempotency::{
-    Answer, AnswerBuilder, Attempt, Fingerprint, Identity, LeaseToken, OnMismatch, OnStoreError,
-    OnUnknown, Outcome, Provenance, Record, RecordKey, Refusal, Terms,
+    Answer, AnswerBuilder, Attempt, Broken, Fingerprint, Identity, LeaseToken, OnMismatch,
+    OnStoreError, OnUnknown, Outcome, Provenance, Record, RecordKey, Refusal, Terms,
 };
 use oncegate::store::{
     Expected, Listed, MemoryOptions, MemoryStore, Page, Store, StoreError, StoreFuture, Swap,
@@ -16,7 +16,7 @@ use oncegate::store::{
 };
 use oncegate::telemetry::{Metrics, StoreOperation, Unprotected};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const KEY: RecordKey = RecordKey::from_bytes([1; 32]);
 const IDENTITY: Identity = Identity { key: KEY, fingerprint: Fingerprint::COVERED };
@@ -39,6 +39,8 @@ struct Faulty {
     records: MemoryStore,
     is_down: AtomicBool,
     is_corrupt: AtomicBool,
+    /// Whether the answer to a swap takes a second.
+    is_slow: AtomicBool,
     changed: Notify,
     renewals: Mutex<Vec<Vec<(RecordKey, LeaseToken)>>>,
 }
@@ -79,7 +81,11 @@ impl Store for Faulty {
     ) -> StoreFuture<'a, Swap> {
         Box::pin(async move {
             self.check()?;
-            self.records.swap(key, expected, next).await
+            let swapped = self.records.swap(key, expected, next).await;
+            if self.is_slow.load(Ordering::SeqCst) {
+                sleep(Duration::from_secs(1)).await;
+            }
+            swapped
         })
     }
 
@@ -137,6 +143,7 @@ impl Pair {
             records: MemoryStore::new(options, clock.clone(), Arc::clone(&metrics[0])),
             is_down: AtomicBool::new(false),
             is_corrupt: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
             changed: Notify::new(),
             renewals: Mutex::default(),
         });
@@ -319,4 +326,18 @@ async fn a_claim_is_renewed_until_its_answer_is_written() {
     pair.fails(false);
     sleep(LEASE).await;
     assert_answer(&pair.ask(1, TERMS, SOON).await, 0, Provenance::Replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_is_made_though_whoever_asks_for_it_hangs_up() {
+    let Pair { engines: [engine, _], store, .. } = Pair::new();
+    engine.run(IDENTITY, TERMS, None, || async { Attempt::Unknown(Broken::Incomplete) }).await;
+    store.is_slow.store(true, Ordering::SeqCst);
+    let answer = AnswerBuilder::new(200).finish(b"decided");
+    let asked = timeout(Duration::from_millis(500), engine.acknowledge(&KEY, answer)).await;
+    assert!(asked.is_err(), "it takes two seconds");
+    sleep(Duration::from_secs(5)).await;
+    let repeat = engine.run(IDENTITY, TERMS, None, || async { Attempt::Streaming }).await;
+    let Outcome::Answered { answer, provenance, .. } = repeat else { panic!("{repeat:?}") };
+    assert_eq!((&answer.body()[..], provenance), (&b"decided"[..], Provenance::Replayed));
 }
