@@ -7,6 +7,7 @@
 mod arriving;
 mod exchange;
 mod head;
+mod pieces;
 mod session;
 mod sessions;
 mod upload;

@@ -1,13 +1,12 @@
 //! Sends the body of a request as it arrives, no faster than the other side takes it.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
-use http_body::{Body as _, Frame};
 
+use super::pieces::{Next, Pieces};
 use crate::message::{Body, clean, scan};
 
 /// How much room is asked for at a time.
@@ -19,7 +18,7 @@ const ROOM_BYTES_MAX: usize = 128 << 10;
 /// takes the request back, and leaves nothing behind that waits for room.
 #[derive(Debug)]
 pub(super) struct Upload {
-    body: Body,
+    body: Pieces<Body>,
     stream: SendStream<Bytes>,
     /// A piece that waits for room.
     waiting: Option<Bytes>,
@@ -36,8 +35,8 @@ pub(super) enum Uploaded {
 }
 
 impl Upload {
-    pub(super) const fn new(body: Body, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, waiting: None }
+    pub(super) fn new(body: Body, stream: SendStream<Bytes>) -> Self {
+        Self { body: Pieces::new(body), stream, waiting: None }
     }
 
     /// Sends as much as there is and as the other side takes.
@@ -48,14 +47,21 @@ impl Upload {
             }
             let goes_on = match self.waiting.take() {
                 Some(piece) => ready!(self.poll_send(piece, cx)),
-                None => match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                    Some(Ok(frame)) => self.take(frame),
-                    Some(Err(_)) => {
+                None => match ready!(self.body.poll_next(cx)) {
+                    Next::Piece(piece) => {
+                        self.waiting = Some(piece);
+                        true
+                    }
+                    Next::Trailers(trailers) => {
+                        self.send_trailers(trailers);
+                        false
+                    }
+                    Next::BrokenOff => {
                         // An end would make a whole request of what is none.
                         self.stream.send_reset(Reason::CANCEL);
                         return Poll::Ready(Uploaded::BrokenOff);
                     }
-                    None => {
+                    Next::End => {
                         let _ = self.stream.send_data(Bytes::new(), true);
                         false
                     }
@@ -70,8 +76,8 @@ impl Upload {
     /// Sends a piece as there is room, and says whether more is to be sent.
     fn poll_send(&mut self, mut piece: Bytes, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let room = if piece.is_empty() { 0 } else { self.stream.capacity() };
-            if room == 0 && !piece.is_empty() {
+            let room = self.stream.capacity();
+            if room == 0 {
                 self.stream.reserve_capacity(piece.len().min(ROOM_BYTES_MAX));
                 match self.stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(_))) => continue,
@@ -83,30 +89,13 @@ impl Upload {
                 }
             }
             let part = piece.split_to(room.min(piece.len()));
-            let ends = piece.is_empty() && self.body.is_end_stream();
+            let ends = piece.is_empty() && self.body.is_end();
             if self.stream.send_data(part, ends).is_err() {
                 return Poll::Ready(false);
             }
             if piece.is_empty() {
                 return Poll::Ready(!ends);
             }
-        }
-    }
-
-    /// Takes what comes next of the body, and says whether more is to be sent.
-    fn take(&mut self, frame: Frame<Bytes>) -> bool {
-        match frame.into_data() {
-            Ok(piece) => {
-                self.waiting = Some(piece);
-                true
-            }
-            Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => {
-                    self.send_trailers(trailers);
-                    false
-                }
-                Err(_) => true,
-            },
         }
     }
 
