@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::trace::otlp::{OtlpOptions, Rates, encode, read};
 use crate::telemetry::trace::{Collected, Finished, Traces};
 use crate::transport::{Authorities, Protocol, TlsClient};
-use crate::upstream::{AnswerBody, Endpoint, Upstream, UpstreamOptions};
+use crate::upstream::{AnswerBody, Endpoint, Lane, Upstream, UpstreamOptions};
 
 /// How long the end of the process waits for the last spans to be taken.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -238,7 +238,7 @@ impl Exporting {
     }
 
     async fn send(&self, message: Bytes) -> Sent {
-        let response = match self.upstream.send(self.request(message)).await {
+        let response = match self.upstream.send(self.request(message), Lane::Whole).await {
             Ok(response) => response,
             Err(error) => return Sent::Missed(error.to_string(), None),
         };

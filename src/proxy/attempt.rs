@@ -25,7 +25,7 @@ use crate::policy::{Class, Route};
 use crate::server::Running;
 use crate::telemetry::trace::Span;
 use crate::transport::TlsFault;
-use crate::upstream::{AnswerBody, Lost, NotSent, SendError, Upstream};
+use crate::upstream::{AnswerBody, Lane, Lost, NotSent, SendError, Upstream};
 
 /// One exchange with the upstream.
 pub(super) struct Exchange {
@@ -66,6 +66,16 @@ pub(super) enum Goal {
     },
 }
 
+impl Goal {
+    /// Which requests it may share a connection with.
+    const fn lane(&self) -> Lane {
+        match self {
+            Self::Keep => Lane::Whole,
+            Self::Stream | Self::Observe { .. } => Lane::Streamed,
+        }
+    }
+}
+
 impl Exchange {
     /// Sends the request, and reads the answer whole.
     pub(super) async fn attempt(mut self) -> Attempt {
@@ -91,7 +101,7 @@ impl Exchange {
         if let Goal::Observe { begun, .. } = &answering.goal {
             begun.store(true, Ordering::Release);
         }
-        let response = match upstream.send(request).await {
+        let response = match upstream.send(request, answering.goal.lane()).await {
             Ok(response) => response,
             Err(error) => return without_answer(error),
         };

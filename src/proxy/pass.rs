@@ -13,6 +13,7 @@ use crate::idempotency::Failure;
 use crate::message::{Body, Field, Inbound, Problem, ProblemKind, clean, scan};
 use crate::telemetry::Handled;
 use crate::telemetry::trace::Span;
+use crate::upstream::Lane;
 
 impl Proxy {
     /// Passes a request on that is not guarded.
@@ -37,7 +38,7 @@ impl Proxy {
         let mut request = outbound::passed(head, body, &self.upstream);
         let (took, mut span) = (Took::default(), outgoing(&mut request, &self.upstream));
         let measured = took.begin();
-        let sent = self.upstream.send(request);
+        let sent = self.upstream.send(request, Lane::Streamed);
         let response = match uploaded {
             None => tokio::time::timeout(self.limits.pass_timeout, sent).await.ok(),
             // The upstream's time begins when it has all that it could answer to.

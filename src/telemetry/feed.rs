@@ -41,7 +41,7 @@ impl Feed {
 
     /// Tells of a request if it is a duplicate. Never waits.
     pub fn tell(&self, entry: &Entry<'_>) {
-        if is_duplicate(entry) {
+        if self.is_watched() && is_duplicate(entry) {
             // An error says that nobody watches any more.
             let _ = self.0.send(Arc::new(Duplicate::of(entry)));
         }

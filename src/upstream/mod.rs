@@ -56,14 +56,38 @@ pub struct UpstreamOptions {
     pub headers_max: usize,
 }
 
+/// Which requests share connections by HTTP/2.
+///
+/// Whoever reads an answer slowly, or sends a body in crumbs, can make either side end the
+/// connection: many small frames that nobody has read are taken for an attack. No request whose
+/// outcome is kept may be on it then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lane {
+    /// Those that are sent whole, and whose answers are read whole.
+    Whole,
+    /// Those that go on, or whose answers do, at the pace of whoever sends and reads them.
+    Streamed,
+}
+
 #[derive(Debug)]
 struct Shared {
     remote: Remote,
     /// Connections by HTTP/1.1.
     pool: Pool,
-    /// Connections by HTTP/2.
-    sessions: Sessions,
+    /// Connections by HTTP/2, of each lane.
+    sessions: [Sessions; Lane::COUNT],
     metrics: Arc<Metrics>,
+}
+
+impl Lane {
+    const COUNT: usize = Self::Streamed as usize + 1;
+}
+
+impl Shared {
+    /// The connections by HTTP/2 of a lane.
+    const fn sessions(&self, lane: Lane) -> &Sessions {
+        &self.sessions[lane as usize]
+    }
 }
 
 impl Upstream {
@@ -71,7 +95,7 @@ impl Upstream {
     pub fn new(endpoint: Endpoint, options: UpstreamOptions, metrics: Arc<Metrics>) -> Self {
         let pool = Pool::new(options.idle_timeout, options.idle_max);
         let remote = Remote { endpoint, options, told: Told::default() };
-        Self(Arc::new(Shared { remote, pool, sessions: Sessions::default(), metrics }))
+        Self(Arc::new(Shared { remote, pool, sessions: Default::default(), metrics }))
     }
 
     /// What a request that names no host is for.
@@ -96,11 +120,15 @@ impl Upstream {
     ///
     /// Dropping the future closes the connection, or resets the stream where others share the
     /// connection; the upstream may have seen the request.
-    pub async fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, SendError> {
+    pub async fn send(
+        &self,
+        request: Request<Body>,
+        lane: Lane,
+    ) -> Result<Response<AnswerBody>, SendError> {
         let started = Instant::now();
         let answer = match self.0.remote.options.protocol {
             Protocol::Http1 => http1::send(&self.0, request).await,
-            Protocol::Http2 => http2::send(&self.0, request).await,
+            Protocol::Http2 => http2::send(&self.0, request, lane).await,
         };
         self.0.metrics.upstream_durations.observe(started.elapsed());
         answer
@@ -128,7 +156,9 @@ impl Upstream {
             interval.tick().await;
             let Some(shared) = shared.upgrade() else { return };
             shared.pool.close_idle();
-            shared.sessions.close_idle(shared.remote.options.idle_timeout);
+            for sessions in &shared.sessions {
+                sessions.close_idle(shared.remote.options.idle_timeout);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use http::{Request, Response};
 pub(super) use self::arriving::Arriving;
 use self::exchange::{Sent, exchange};
 pub(super) use self::sessions::Sessions;
-use super::{AnswerBody, NotSent, SendError, Shared};
+use super::{AnswerBody, Lane, NotSent, SendError, Shared};
 use crate::message::Body;
 
 /// Sends a request, over a connection that others share or a new one.
@@ -31,9 +31,10 @@ use crate::message::Body;
 pub(super) async fn send(
     shared: &Arc<Shared>,
     mut request: Request<Body>,
+    lane: Lane,
 ) -> Result<Response<AnswerBody>, SendError> {
     loop {
-        let ticket = shared.sessions.ticket(shared).await.map_err(SendError::NotSent)?;
+        let ticket = Sessions::ticket(shared, lane).await.map_err(SendError::NotSent)?;
         let is_first = ticket.is_first();
         // The first request of a connection would fare no better over another.
         let copy = if is_first { None } else { copy(&request) };
@@ -46,7 +47,7 @@ pub(super) async fn send(
                 if let Some(copy) = copy =>
             {
                 shared.metrics.resent_unsent.increment();
-                return Box::pin(send_fresh(shared, copy)).await;
+                return Box::pin(send_fresh(shared, copy, lane)).await;
             }
             Sent::Failed(error) => return Err(error),
         }
@@ -58,8 +59,9 @@ pub(super) async fn send(
 async fn send_fresh(
     shared: &Arc<Shared>,
     request: Request<Body>,
+    lane: Lane,
 ) -> Result<Response<AnswerBody>, SendError> {
-    let ticket = shared.sessions.fresh_ticket(shared).await.map_err(SendError::NotSent)?;
+    let ticket = Sessions::fresh_ticket(shared, lane).await.map_err(SendError::NotSent)?;
     match exchange(ticket, request, &shared.remote).await {
         Sent::Answered(answer) => Ok(answer),
         Sent::Back(_) => Err(SendError::NotSent(NotSent::Closed)),

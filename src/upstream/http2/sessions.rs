@@ -1,4 +1,4 @@
-//! The connections of one worker, and who waits for another.
+//! The connections of one lane of one worker, and who waits for another.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::{NotSent, Shared};
+use super::super::{Lane, NotSent, Shared};
 use super::session::{STREAMS_MAX, Session, Ticket};
 
 /// The most connections that are open at a time.
 const SESSIONS_MAX: usize = 100;
 
-/// The connections of one worker.
+/// The connections of one lane of one worker.
 #[derive(Debug)]
 pub(in crate::upstream) struct Sessions(Mutex<State>);
 
@@ -57,34 +57,34 @@ impl Default for Sessions {
 
 impl Sessions {
     /// A stream of any connection, of a new one if there is no other.
-    pub(super) async fn ticket(&self, shared: &Arc<Shared>) -> Result<Ticket, NotSent> {
-        let ticket = self.state().ticket();
+    pub(super) async fn ticket(shared: &Arc<Shared>, lane: Lane) -> Result<Ticket, NotSent> {
+        let ticket = shared.sessions(lane).state().ticket();
         match ticket {
             Some(ticket) => Ok(ticket),
-            None => Box::pin(self.wait(shared, State::ticket)).await,
+            None => Box::pin(Self::wait(shared, lane, State::ticket)).await,
         }
     }
 
     /// A stream of a connection that is not made yet.
-    pub(super) async fn fresh_ticket(&self, shared: &Arc<Shared>) -> Result<Ticket, NotSent> {
-        self.wait(shared, |_| None).await
+    pub(super) async fn fresh_ticket(shared: &Arc<Shared>, lane: Lane) -> Result<Ticket, NotSent> {
+        Self::wait(shared, lane, |_| None).await
     }
 
     /// Waits for a connection, for as long as making one may take: it may have no stream left when
     /// it is there.
     async fn wait(
-        &self,
         shared: &Arc<Shared>,
+        lane: Lane,
         other: impl Fn(&mut State) -> Option<Ticket>,
     ) -> Result<Ticket, NotSent> {
         let deadline = Instant::now() + shared.remote.options.connect_timeout;
         loop {
             let mut place = {
-                let mut state = self.state();
+                let mut state = shared.sessions(lane).state();
                 if let Some(ticket) = other(&mut state) {
                     return Ok(ticket);
                 }
-                state.place(shared)?
+                state.place(shared, lane)?
             };
             let made = match timeout_at(deadline, place.made.wait_for(Option::is_some)).await {
                 Ok(Ok(made)) => made.clone().unwrap_or(Err(NotSent::Closed)),
@@ -93,7 +93,7 @@ impl Sessions {
             };
             let ticket = match &made {
                 Ok(session) => session.ticket(),
-                Err(_) => other(&mut self.state()),
+                Err(_) => other(&mut shared.sessions(lane).state()),
             };
             match (ticket, made) {
                 (Some(ticket), _) => return Ok(ticket),
@@ -132,7 +132,7 @@ impl State {
     }
 
     /// A place among those who wait for a connection that will have room for all of them.
-    fn place(&mut self, shared: &Arc<Shared>) -> Result<Place, NotSent> {
+    fn place(&mut self, shared: &Arc<Shared>, lane: Lane) -> Result<Place, NotSent> {
         let expected = self.streams_expected;
         let has_room = |attempt: &&Attempt| attempt.waiting.load(Ordering::Acquire) < expected;
         if let Some(attempt) = self.attempts.iter().find(has_room) {
@@ -141,17 +141,17 @@ impl State {
         if self.open.len() + self.attempts.len() >= SESSIONS_MAX {
             return Err(NotSent::Full);
         }
-        let attempt = self.attempt(shared);
+        let attempt = self.attempt(shared, lane);
         let place = attempt.place();
         self.attempts.push(attempt);
         Ok(place)
     }
 
-    fn attempt(&mut self, shared: &Arc<Shared>) -> Attempt {
+    fn attempt(&mut self, shared: &Arc<Shared>, lane: Lane) -> Attempt {
         let number = self.next;
         self.next += 1;
         let (tell, made) = watch::channel(None);
-        let making = Making { shared: Arc::clone(shared), number };
+        let making = Making { shared: Arc::clone(shared), lane, number };
         tokio::spawn(async move {
             let made = Session::open(&making.shared.remote).await.map(Arc::new);
             making.end(made.as_ref().ok());
@@ -178,12 +178,13 @@ impl Drop for Place {
 /// An attempt that runs; however it ends, it is not left among those that do.
 struct Making {
     shared: Arc<Shared>,
+    lane: Lane,
     number: u64,
 }
 
 impl Making {
     fn end(&self, session: Option<&Arc<Session>>) {
-        let mut state = self.shared.sessions.state();
+        let mut state = self.shared.sessions(self.lane).state();
         state.attempts.retain(|attempt| attempt.number != self.number);
         if let Some(session) = session {
             state.streams_expected = session.streams_max().max(1);

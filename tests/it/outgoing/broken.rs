@@ -61,7 +61,7 @@ async fn assert_breaks(
 async fn a_reset_is_a_cut_wherever_it_comes_and_whatever_it_says() {
     let peer = FramePeer::start().await;
     let proxy = by_http2(peer.addr).start().await;
-    let mut caller = client(&proxy).get("/first").open().await;
+    let mut caller = post(&proxy, "first").open().await;
     let mut frames = peer.accept().await;
     let whole = frames.request().await;
     frames.answer(whole.stream, "first").await;
@@ -183,7 +183,7 @@ async fn a_goaway_after_an_answer_has_begun_says_nothing() {
 async fn an_answer_that_contradicts_itself_is_none() {
     let peer = FramePeer::start().await;
     let proxy = by_http2(peer.addr).start().await;
-    let mut caller = client(&proxy).get("/first").open().await;
+    let mut caller = post(&proxy, "first").open().await;
     let mut frames = peer.accept().await;
     let whole = frames.request().await;
     frames.answer(whole.stream, "first").await;

@@ -182,6 +182,9 @@ async fn an_answer_that_comes_early_is_the_answer() {
     let large = "x".repeat(300_000);
     let mut frames = None;
     for (number, path) in ["/keep", "/keep", "/pass", "/pass"].into_iter().enumerate() {
+        if number == 2 {
+            frames = None; // what is passed on goes over a connection of its own
+        }
         let request = client(&proxy).post(path).key(format!("k{number}")).body(&large);
         let mut caller = request.clone().open().await;
         let frames = match &mut frames {
@@ -206,7 +209,8 @@ async fn an_answer_that_comes_early_is_the_answer() {
         // the stream has been given back: this upstream allows only one
         let room = (1u32 << 20).to_be_bytes();
         frames.write(WINDOW_UPDATE, 0, 0, &room).await;
-        let mut next = client(&proxy).get("/next").open().await;
+        let next = client(&proxy).post(path).key(format!("next{number}"));
+        let mut next = next.open().await;
         let whole = frames.wait_for("the next", |frame| frame.kind == 1).await;
         frames.answer(whole.stream, "next").await;
         assert_eq!(next.read().await.text(), "next");

@@ -123,6 +123,54 @@ async fn an_idle_connection_is_closed() {
     assert_eq!(ledger.connections(), 4);
 }
 
+/// Whoever is passed on can make the upstream close a connection, by a body in crumbs, say: no
+/// request whose outcome is kept is on it.
+#[tokio::test]
+async fn what_is_passed_on_shares_no_connection_with_what_is_kept() {
+    let peer = FramePeer::start().await;
+    let observed = "[[route]]\nname = \"observed\"\npath = \"/observed\"\nmode = \"observe\"\n";
+    let proxy = by_http2(peer.addr).toml(observed).start().await;
+    let mut guarded = client(&proxy).post("/charges").key("k1").body("10").open().await;
+    let mut kept = peer.accept().await;
+    let charge = kept.request().await;
+    let mut reading = client(&proxy).get("/charges").open().await;
+    let mut passed = peer.accept().await;
+    let read = passed.request().await;
+    let mut observed = client(&proxy).post("/observed").key("k1").open().await;
+    let would_be_kept = passed.request().await;
+    passed.answer(read.stream, "read").await;
+    assert_eq!(reading.read().await.text(), "read");
+    passed.answer(would_be_kept.stream, "observed").await;
+    assert_eq!(observed.read().await.text(), "observed");
+    drop(passed);
+    kept.answer(charge.stream, "charged").await;
+    assert_eq!(guarded.read().await.text(), "charged");
+    peer.assert_no_more_connections();
+}
+
+/// A body in crumbs goes on in fewer frames, as far as they come together.
+#[tokio::test]
+async fn crumbs_are_put_together() {
+    let peer = FramePeer::start().await;
+    let proxy = by_http2(peer.addr).toml("[defaults]\nmode = \"off\"\n").start().await;
+    let body = "x".repeat(400);
+    let mut caller = client(&proxy).post("/import").body(&body).chunked(1).open().await;
+    let mut frames = peer.accept().await;
+    let (mut pieces, mut bytes) = (0, 0);
+    let stream = loop {
+        let frame = frames.wait_for("a piece", |frame| frame.kind == 0).await;
+        (pieces, bytes) = (pieces + 1, bytes + frame.payload.len());
+        if frame.flags & 1 != 0 {
+            break frame.stream;
+        }
+    };
+    assert_eq!(bytes, body.len());
+    // how many come together is for the network to say
+    assert!(pieces < 100, "{pieces} pieces");
+    frames.answer(stream, "imported").await;
+    assert_eq!(caller.read().await.text(), "imported");
+}
+
 /// The connection that a request has caused does not depend on it: who waits for it, too, gets it.
 #[tokio::test]
 async fn a_request_that_is_taken_back_takes_no_connection_along() {

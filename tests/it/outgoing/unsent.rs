@@ -241,7 +241,7 @@ async fn a_connection_that_ends_before_its_first_request_leaves_the_key_free() {
 
 /// A connection over which one request was answered.
 async fn used(proxy: &Proxy, peer: &FramePeer) -> super::frames::Frames {
-    let mut caller = client(proxy).get("/first").open().await;
+    let mut caller = client(proxy).post("/first").key("first").open().await;
     let mut frames = peer.accept().await;
     let whole = frames.request().await;
     frames.answer(whole.stream, "first").await;
