@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 
 /// Runs as `oncegate` would with these arguments.
 fn be_replica() -> Result<()> {
-    start_log(Format::Text, tracing::Level::WARN);
+    let _log = start_log(Format::Text, tracing::Level::WARN)?;
     let Asked::Run(run) = Cli::try_parse()?.command else {
         return Err("not the command that was given".into());
     };

@@ -104,7 +104,8 @@ fn man(arguments: &ManArgs) -> Result<(), Failure> {
 
 fn run(arguments: &RunArgs) -> Result<(), Failure> {
     let (settings, files) = load(arguments)?;
-    start_log(settings.log.format, settings.log.level);
+    let _log = start_log(settings.log.format, settings.log.level)
+        .map_err(|error| Failure::Runtime(format!("the log cannot be started: {error}")))?;
     let (upstream, workers) = (settings.upstream.endpoint.to_string(), settings.workers);
     let store = settings.store.kind.to_string();
     let window = settings.policy.fallback().terms.window;

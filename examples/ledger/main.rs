@@ -17,7 +17,7 @@ use oncegate::telemetry::{Format, start_log};
 use oncegate::transport::Address;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    start_log(Format::Text, tracing::Level::WARN);
+    let _log = start_log(Format::Text, tracing::Level::WARN)?;
     let api = api::start()?;
     let upstream = format!("http://{api}");
     let app = start_gate(&upstream, "127.0.0.1:8080")

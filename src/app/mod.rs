@@ -12,7 +12,6 @@ mod store;
 mod workers;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,7 +35,7 @@ use crate::server::{
     ShutdownHandle, Stage,
 };
 use crate::store::{DiskOpenError, RedisOpenError, Store};
-use crate::telemetry::{AccessLog, Feed, Handled, Metrics, Reloaded};
+use crate::telemetry::{AccessLog, Feed, Handled, LineWriter, Metrics, Reloaded};
 use crate::transport::Address;
 
 /// How often the store and idle connections are looked after.
@@ -63,7 +62,7 @@ struct Drain {
     shutdown: ShutdownHandle,
     timeout: Duration,
     tunnels: Tunnels,
-    access_log: JoinHandle<()>,
+    access_log: LineWriter,
     exporter: Exporter,
 }
 
@@ -232,7 +231,7 @@ impl App {
         if let Some(admin) = admin {
             admin.end();
         }
-        if !ends_soon(&access_log) {
+        if !access_log.ends_soon() {
             tracing::error!("the access log was not written to its end");
         }
         log_totals(&metrics);
@@ -342,17 +341,6 @@ async fn renew(engine: &Engine) {
     engine.renew_claims().await;
     // Nothing is to be renewed.
     std::future::pending::<()>().await;
-}
-
-/// Whether a thread ends within a second: one that writes to a blocked stdout never does.
-fn ends_soon(thread: &JoinHandle<()>) -> bool {
-    (0..100).any(|_| {
-        let ended = thread.is_finished();
-        if !ended {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        ended
-    })
 }
 
 /// What there was, for whoever reads the end of the log.

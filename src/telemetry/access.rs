@@ -4,14 +4,16 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::escape::without_controls;
-use super::lines::Lines;
+use super::lines::{LineWriter, Lines};
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
+
+/// How long a line waits for others.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The length that most lines do not have.
 const LENGTH: usize = 400;
@@ -72,11 +74,10 @@ pub struct Entry<'a> {
 
 impl AccessLog {
     /// Starts the access log, with a thread that writes it until the last clone is gone.
-    pub fn start(
-        selection: Selection,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (lines, writer) = Lines::start(io::stdout())?;
+    pub fn start(selection: Selection, metrics: Arc<Metrics>) -> io::Result<(Self, LineWriter)> {
+        let (lines, writer) = Lines::start("access-log", GATHER, io::stdout(), || {
+            tracing::error!("the access log ends: stdout cannot be written to");
+        })?;
         Ok((Self { selection, lines: Arc::new(lines), metrics }, writer))
     }
 
@@ -111,7 +112,7 @@ impl AccessLog {
     /// Logs a request. Never waits for whoever reads: a line that finds no room is dropped and
     /// counted.
     pub fn log(&self, entry: &Entry<'_>) {
-        if !self.lines.push(&entry.to_line()) {
+        if !self.lines.push(entry.to_line().as_bytes()) {
             self.metrics.access_log_dropped.increment();
         }
     }

@@ -192,38 +192,47 @@ async fn control_characters_do_not_reach_a_terminal() {
     }
 }
 
-/// A run of the program whose stdout is the test's to read, or not to.
+/// A run of the program whose output is the test's to read, or not to.
 struct Unread {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
     client: Client,
+    admin: Client,
 }
 
 impl Unread {
-    async fn start(origin: &Origin) -> Self {
+    async fn start(origin: &Origin, log_level: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
         let upstream = format!("http://{}", origin.addr);
         command.args(["run", "--listen", "127.0.0.1:0", "--upstream", &upstream]);
-        command.args(["--access-log", "all", "--admin", "off"]).env_clear().kill_on_drop(true);
+        command.args(["--access-log", "all", "--admin", "127.0.0.1:0", "--log-level", log_level]);
+        command.env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starting the binary");
         let stderr = child.stderr.take().expect("stderr is piped");
         let mut log = BufReader::new(stderr).lines();
-        let client = loop {
+        let at = |line: &str, name| {
+            let address = line.split_whitespace().find_map(|word| word.strip_prefix(name))?;
+            Some(Client::of(address.parse().expect("an address")))
+        };
+        let (client, admin) = loop {
             let line = log.next_line().await.expect("a log").expect("a ready line");
-            let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen="));
-            if let Some(address) = address {
-                break Client::of(address.parse().expect("an address"));
+            if let Some(clients) = at(&line, "listen=").zip(at(&line, "admin=")) {
+                break clients;
             }
         };
-        Self { child, log, client }
+        Self { child, log, client, admin }
+    }
+
+    fn ask_to_end(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
     }
 
     /// Asks it to end, and returns how it did and the rest of its log.
     async fn end(mut self) -> (bool, String) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
+        self.ask_to_end();
         let mut rest = String::new();
         while let Some(line) = within("a line", self.log.next_line()).await.expect("a log") {
             rest.push_str(&line);
@@ -234,6 +243,7 @@ impl Unread {
     }
 }
 
+/// How many access log entries were dropped, as the end of the log says.
 fn dropped(log: &str) -> u64 {
     let (_, rest) = log.split_once("access_log_dropped=").unwrap_or_else(|| panic!("{log}"));
     rest.split_whitespace().next().unwrap().parse().expect("a number")
@@ -246,7 +256,7 @@ async fn nobody_waits_for_a_stdout_that_is_not_read() {
     // each has more than 100 bytes.
     const REQUESTS: usize = 2 * 4096 + (64 << 10) / 100 + 1000;
     let origin = Origin::start().await;
-    let unread = Unread::start(&origin).await;
+    let unread = Unread::start(&origin, "info").await;
     let mut connection = unread.client.connect().await;
     for _ in 0..REQUESTS {
         // Answered here, so that it goes fast.
@@ -259,11 +269,34 @@ async fn nobody_waits_for_a_stdout_that_is_not_read() {
     assert!(log.contains("refused=") && log.contains("the access log was not written to its end"));
 }
 
+/// Neither does a stderr that nobody reads.
+#[tokio::test]
+async fn nobody_waits_for_a_stderr_that_is_not_read() {
+    // As above; each line has more than 80 bytes.
+    const REQUESTS: usize = 2 * 4096 + (64 << 10) / 80 + 1000;
+    let origin = Origin::start().await;
+    // Something that the log tells of each request.
+    origin.respond(|_| Answer::new(201).header("Oncegate-Keep", "odd").into());
+    let mut unread = Unread::start(&origin, "debug").await;
+    drop(unread.child.stdout.take());
+    let mut connection = unread.client.connect().await;
+    for number in 0..REQUESTS {
+        let request = unread.client.post("/pay").key(format!("k{number}"));
+        assert_eq!(request.send_on(&mut connection).await.status, 201);
+    }
+    let metrics = unread.admin.get("/metrics").host("localhost").send().await.text();
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("oncegate_log_dropped_total "));
+    let dropped: usize = dropped.expect("it is counted").parse().expect("a number");
+    assert!((500..=REQUESTS).contains(&dropped), "{dropped}");
+    unread.ask_to_end();
+    assert!(within("the end", unread.child.wait()).await.expect("a status").success());
+}
+
 /// A stdout that is closed ends the access log, and nothing else.
 #[tokio::test]
 async fn it_serves_on_without_a_stdout() {
     let origin = Origin::start().await;
-    let mut unread = Unread::start(&origin).await;
+    let mut unread = Unread::start(&origin, "info").await;
     drop(unread.child.stdout.take());
     let mut told = String::new();
     eventually("the end of the access log", async || {

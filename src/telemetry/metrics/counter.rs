@@ -17,6 +17,11 @@ pub struct Counters<L> {
 }
 
 impl Counter {
+    /// None so far.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds one.
     pub fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -33,6 +33,12 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
+    /// How many connections are enough for what is guarded and what is passed on, one after the
+    /// other.
+    pub fn connections(self) -> usize {
+        if self.is_http2() { 2 } else { 1 }
+    }
+
     pub fn is_http2(self) -> bool {
         self == Self::Http2
     }
