@@ -116,7 +116,7 @@ fn run(arguments: &RunArgs) -> Result<(), Failure> {
     let app = App::start(arguments.given(), settings, files).map_err(|error| {
         let source = std::error::Error::source(&error).map(tracing::field::display);
         tracing::error!(%error, source, "not started");
-        // The log has said it.
+        // The log has said it. Nothing else may: what waits for a blocked stderr waits for ever.
         Failure::Runtime(String::new())
     })?;
     tracing::info!(

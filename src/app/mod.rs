@@ -35,7 +35,7 @@ use crate::server::{
     ShutdownHandle, Stage,
 };
 use crate::store::{DiskOpenError, RedisOpenError, Store};
-use crate::telemetry::{AccessLog, Feed, Handled, LineWriter, Metrics, Reloaded};
+use crate::telemetry::{AccessLog, Feed, Handled, LineWriter, Metrics, Reloaded, log_dropped};
 use crate::transport::Address;
 
 /// How often the store and idle connections are looked after.
@@ -121,7 +121,7 @@ impl App {
         let Opened { store, settings, files } = opened;
         let settings = Arc::new(settings);
         let engine = engine(&settings, &store, &clock, &metrics)?;
-        let (access_log, writer) = AccessLog::start(settings.access_log, Arc::clone(&metrics))?;
+        let (access_log, writer) = AccessLog::start(settings.access_log, &metrics)?;
         let (traces, exporter) = export::start(&metrics)?;
         let entrance = Arc::new(ArcSwap::from_pointee(workers::entrance(&settings)));
         let tunnels = Tunnels::new(settings.limits.connections_max);
@@ -357,6 +357,7 @@ fn log_totals(metrics: &Metrics) {
         evicted_before_expiry = metrics.evictions.counter().value(),
         unknown_outcomes = metrics.unknown_outcomes.iter().map(|(_, count)| count).sum::<u64>(),
         reloads_refused = metrics.reloads.value(Reloaded::Refused),
+        log_dropped = log_dropped(),
         access_log_dropped = metrics.access_log_dropped.value(),
         trace_spans_dropped = metrics.trace_spans_dropped.value(),
         "ended"

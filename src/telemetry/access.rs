@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::escape::without_controls;
-use super::lines::{LineWriter, Lines};
+use super::lines::{LineWriter, Lines, Writing};
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
@@ -35,7 +35,6 @@ pub enum Selection {
 pub struct AccessLog {
     selection: Selection,
     lines: Arc<Lines>,
-    metrics: Arc<Metrics>,
 }
 
 /// What is logged of one request.
@@ -74,11 +73,13 @@ pub struct Entry<'a> {
 
 impl AccessLog {
     /// Starts the access log, with a thread that writes it until the last clone is gone.
-    pub fn start(selection: Selection, metrics: Arc<Metrics>) -> io::Result<(Self, LineWriter)> {
-        let (lines, writer) = Lines::start("access-log", GATHER, io::stdout(), || {
+    pub fn start(selection: Selection, metrics: &Metrics) -> io::Result<(Self, LineWriter)> {
+        let dropped = Arc::clone(&metrics.access_log_dropped);
+        let writing = Writing { name: "access-log", gather: GATHER, output: io::stdout(), dropped };
+        let (lines, writer) = Lines::start(writing, || {
             tracing::error!("the access log ends: stdout cannot be written to");
         })?;
-        Ok((Self { selection, lines: Arc::new(lines), metrics }, writer))
+        Ok((Self { selection, lines: Arc::new(lines) }, writer))
     }
 
     /// The same log of other requests.
@@ -112,9 +113,7 @@ impl AccessLog {
     /// Logs a request. Never waits for whoever reads: a line that finds no room is dropped and
     /// counted.
     pub fn log(&self, entry: &Entry<'_>) {
-        if !self.lines.push(entry.to_line().as_bytes()) {
-            self.metrics.access_log_dropped.increment();
-        }
+        self.lines.push(entry.to_line().as_bytes());
     }
 }
 

@@ -11,7 +11,7 @@ pub mod trace;
 pub use access::{AccessLog, Entry, Selection};
 pub use feed::{Duplicate, Feed};
 pub use lines::LineWriter;
-pub use log::{Format, Log, start_log};
+pub use log::{Format, Log, log_dropped, start_log};
 pub use metrics::{
     Counter, Counters, DecisionKind, Evictions, Exposition, Gauges, Handled, Histogram, Histograms,
     Label, Metrics, MetricsFormat, Open, Reloaded, StoreOperation, Tally, Traffic, UnknownCause,

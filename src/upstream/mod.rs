@@ -60,10 +60,11 @@ pub struct UpstreamOptions {
 ///
 /// Whoever reads an answer slowly, or sends a body in crumbs, can make either side end the
 /// connection: many small frames that nobody has read are taken for an attack. No request whose
-/// outcome is kept may be on it then.
+/// answer is to be kept should be on it then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lane {
-    /// Those that are sent whole, and whose answers are read whole.
+    /// Those that are sent whole, and whose answers are read whole, unless they turn out to be
+    /// streams.
     Whole,
     /// Those that go on, or whose answers do, at the pace of whoever sends and reads them.
     Streamed,

@@ -17,14 +17,14 @@ pub struct Counters<L> {
 }
 
 impl Counter {
-    /// None so far.
-    pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
     /// Adds one.
     pub fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// Adds so many.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
     }
 
     /// The number so far.

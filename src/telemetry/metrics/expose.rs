@@ -17,7 +17,7 @@ use super::histogram::{BOUNDS, Counted};
 use super::labels::{Handled, Label, StoreOperation};
 use super::process::{Process, unix_seconds};
 use super::{Metrics, classic};
-use crate::telemetry::log::DROPPED;
+use crate::telemetry::log_dropped;
 
 /// What is shown: everything that was counted, and how things are at the moment.
 #[derive(Debug)]
@@ -198,7 +198,8 @@ impl Families<'_> {
         let help = "Entries of the access log dropped because nobody took them in time";
         self.counter("oncegate_access_log_dropped", help, &metrics.access_log_dropped)?;
         let help = "Lines of the log dropped because nobody took them in time";
-        self.counter("oncegate_log_dropped", help, &DROPPED)?;
+        let family = self.family("oncegate_log_dropped", help, None, MetricType::Counter)?;
+        count_of(family, log_dropped())?;
         let help = "Spans dropped because no collector took them in time";
         self.counter("oncegate_trace_spans_dropped", help, &metrics.trace_spans_dropped)?;
         let help = "What this is";

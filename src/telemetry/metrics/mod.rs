@@ -66,7 +66,7 @@ pub struct Metrics {
     /// Requests that were sent again because a pooled connection had not taken them.
     pub resent_unsent: Counter,
     /// Entries of the access log that were dropped because nobody took them in time.
-    pub access_log_dropped: Counter,
+    pub access_log_dropped: Arc<Counter>,
     /// Spans that were dropped because no collector took them in time.
     pub trace_spans_dropped: Counter,
     /// What each worker counts of its requests.

@@ -27,8 +27,8 @@ pub(super) struct Pieces<B> {
     held: Gathered,
     /// Whether what is held has waited.
     has_waited: bool,
-    /// What ends the body, once all before it has been taken.
-    trailers: Option<HeaderMap>,
+    /// What comes behind what is held, if that is known: the end, or trailers.
+    after: Option<Next>,
 }
 
 /// What comes next of a body.
@@ -43,48 +43,47 @@ pub(super) enum Next {
 
 impl<B: Body<Data = Bytes> + Unpin> Pieces<B> {
     pub(super) fn new(body: B) -> Self {
-        Self { body, held: Gathered::default(), has_waited: false, trailers: None }
+        Self { body, held: Gathered::default(), has_waited: false, after: None }
     }
 
-    /// Whether nothing comes any more.
+    /// Whether it is known that nothing comes any more.
     pub(super) fn is_end(&self) -> bool {
-        self.held.is_empty() && self.trailers.is_none() && self.body.is_end_stream()
+        self.held.is_empty() && self.after == Some(Next::End)
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
-            if self.held.len() >= PIECE_BYTES_MIN {
+            let is_complete = self.held.len() >= PIECE_BYTES_MIN || self.after.is_some();
+            if is_complete && !self.held.is_empty() {
                 return Poll::Ready(self.piece());
             }
-            if let Some(trailers) = self.trailers.take() {
-                return Poll::Ready(Next::Trailers(trailers));
+            if let Some(after) = self.after.take() {
+                return Poll::Ready(after);
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::BrokenOff),
-                Poll::Ready(None) if self.held.is_empty() => return Poll::Ready(Next::End),
+                Poll::Ready(None) => {
+                    self.after = Some(Next::End);
+                    continue;
+                }
                 Poll::Pending if self.held.is_empty() => return Poll::Pending,
                 Poll::Pending if !self.has_waited => {
                     self.has_waited = true;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(None) | Poll::Pending => return Poll::Ready(self.piece()),
+                Poll::Pending => return Poll::Ready(self.piece()),
             };
             match frame.into_data() {
                 Ok(piece) => {
                     self.held.push(piece);
                     self.has_waited = false;
-                    if self.body.is_end_stream() && !self.held.is_empty() {
-                        return Poll::Ready(self.piece());
+                    if self.body.is_end_stream() {
+                        self.after = Some(Next::End);
                     }
                 }
-                Err(frame) => {
-                    self.trailers = frame.into_trailers().ok();
-                    if !self.held.is_empty() {
-                        return Poll::Ready(self.piece());
-                    }
-                }
+                Err(frame) => self.after = frame.into_trailers().ok().map(Next::Trailers),
             }
         }
     }

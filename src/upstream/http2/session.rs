@@ -25,6 +25,11 @@ const STREAM_WINDOW: u32 = 128 << 10;
 /// The same of all answers together: enough that answers which nobody reads hold up no other.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 
+/// What small frames that nobody has read may take besides what they carry: a frame counts for 256
+/// bytes that has less. Some streams of tiny messages that their callers do not read are no attack,
+/// and a connection that `h2` closes for it takes the outcome of all its requests with it.
+const FRAMES_BUDGET_BYTES: usize = 64 << 20;
+
 /// What is buffered of one body that is not written yet.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
@@ -106,6 +111,7 @@ impl Session {
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .data_frame_budget(FRAMES_BUDGET_BYTES)
             .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_concurrent_reset_streams(RESETS_MAX)

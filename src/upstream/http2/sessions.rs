@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::{Lane, NotSent, Shared};
 use super::session::{STREAMS_MAX, Session, Ticket};
 
-/// The most connections that are open at a time.
+/// The most connections of a lane that are open at a time.
 const SESSIONS_MAX: usize = 100;
 
 /// The connections of one lane of one worker.
