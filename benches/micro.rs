@@ -14,7 +14,9 @@ use oncegate::idempotency::{
     OnUnknown, Record, Secret, State, Terms, decide, decode, encode,
 };
 use oncegate::message::{Authority, Scheme, clean, scan};
-use oncegate::policy::{Asked, Hop, Identified, Matcher, Policy, Route, Rule};
+use oncegate::policy::{
+    Asked, Hop, Identified, Matcher, Policy, Route, Rule, TokenKeys, TokenOptions, TokenVerifier,
+};
 use oncegate::store::{MemoryOptions, MemoryStore, WhenFull};
 use oncegate::telemetry::Metrics;
 
@@ -292,4 +294,36 @@ fn engine() -> Engine {
     let store = Arc::new(MemoryStore::new(options, clock.clone(), Arc::clone(&metrics)));
     let limits = EngineLimits { flights_max: 10, waiters_max: 10, waiters_per_key_max: 10 };
     Engine::new(store, limits, clock, metrics, 1)
+}
+
+/// The example of RFC 7515, appendix A.3: its key and its token.
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+const TOKEN: &str = "Bearer eyJhbGciOiJFUzI1NiJ9.\
+    eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
+    DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+
+fn token_verifier() -> TokenVerifier {
+    TokenVerifier::new(TokenOptions::default(), &TokenKeys::Jwks(JWKS.into())).unwrap()
+}
+
+fn claim(verifier: &TokenVerifier) {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", TOKEN.parse().unwrap());
+    let now = Timestamp::from_millis(1_300_000_000_000);
+    divan::black_box(verifier.claim(&headers, "iss", now));
+}
+
+/// Who sends a token that was not seen lately.
+#[divan::bench]
+fn token_new(bencher: Bencher<'_, '_>) {
+    bencher.with_inputs(token_verifier).bench_refs(|verifier| claim(verifier));
+}
+
+/// Who sends the same token again.
+#[divan::bench]
+fn token_known(bencher: Bencher<'_, '_>) {
+    let verifier = token_verifier();
+    bencher.bench(|| claim(&verifier));
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use super::Instance;
 use super::answer::Answer;
 use super::problem::AdminProblem;
-use crate::telemetry::Duplicate;
+use crate::telemetry::Watcher;
 
 /// The most events that wait for a reader, besides those that are on their way.
 const WAITING_MAX: usize = 16;
@@ -24,7 +24,7 @@ const SILENT_MAX: Duration = Duration::from_secs(15);
 pub(super) fn follow(instance: &Instance, feeds: &Arc<Semaphore>) -> Result<Answer, AdminProblem> {
     let place = Arc::clone(feeds).try_acquire_owned().map_err(|_| AdminProblem::Busy)?;
     let (sender, pieces) = mpsc::channel(WAITING_MAX);
-    let duplicates = instance.feed.subscribe();
+    let duplicates = instance.feed.watch();
     tokio::spawn(async move {
         tell(duplicates, sender).await;
         drop(place);
@@ -33,14 +33,14 @@ pub(super) fn follow(instance: &Instance, feeds: &Arc<Semaphore>) -> Result<Answ
 }
 
 /// Tells until nobody listens, or there is nothing more to tell.
-async fn tell(mut duplicates: broadcast::Receiver<Arc<Duplicate>>, reader: mpsc::Sender<Bytes>) {
+async fn tell(mut duplicates: Watcher, reader: mpsc::Sender<Bytes>) {
     let mut silence = tokio::time::interval(SILENT_MAX);
     silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             biased;
             () = reader.closed() => return,
-            duplicate = duplicates.recv() => match duplicate {
+            duplicate = duplicates.next() => match duplicate {
                 Ok(duplicate) => format!("data: {}\n\n", duplicate.to_json()),
                 Err(RecvError::Lagged(count)) => {
                     format!("event: missed\ndata: {{\"count\":{count}}}\n\n")

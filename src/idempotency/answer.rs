@@ -20,9 +20,9 @@ pub struct Answer {
 
 /// One header or trailer line of an [`Answer`].
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Line {
+pub struct Line<'a> {
     /// The field's name, in lower case.
-    pub name: Bytes,
+    pub name: &'a [u8],
     /// The field's value.
     pub value: Bytes,
 }
@@ -120,12 +120,12 @@ impl Answer {
     }
 
     /// The header lines, in their order; they share the answer's memory.
-    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line> + '_ {
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> + '_ {
         self.pieces(self.lengths(), self.text_at as usize, self.lines)
     }
 
     /// The trailer lines, in their order; they share the answer's memory.
-    pub fn trailers(&self) -> impl ExactSizeIterator<Item = Line> + '_ {
+    pub fn trailers(&self) -> impl ExactSizeIterator<Item = Line<'_>> + '_ {
         let mut lengths = self.lengths();
         let skipped = if self.trailers == 0 { 0 } else { u64::from(self.lines) * 2 };
         let text: usize = (0..skipped).filter_map(|_| take_number(&mut lengths)).sum();
@@ -147,15 +147,15 @@ impl Answer {
         mut lengths: &'a [u8],
         mut at: usize,
         count: u32,
-    ) -> impl ExactSizeIterator<Item = Line> + 'a {
+    ) -> impl ExactSizeIterator<Item = Line<'a>> + 'a {
         // The lengths were checked when the answer was built or read.
         let mut next = move || {
-            let length = take_number(&mut lengths).unwrap_or(0);
-            let piece = self.encoded.slice(at..at + length);
-            at += length;
-            piece
+            let begin = at;
+            at += take_number(&mut lengths).unwrap_or(0);
+            begin..at
         };
-        (0..count as usize).map(move |_| Line { name: next(), value: next() })
+        (0..count as usize)
+            .map(move |_| Line { name: &self.encoded[next()], value: self.encoded.slice(next()) })
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {
@@ -242,13 +242,13 @@ mod tests {
         assert_eq!(answer.status(), 201);
         assert_eq!(answer.body(), "hello");
         assert_eq!(answer.body_length(), 5);
-        assert_eq!(lines[1], (Bytes::from("set-cookie"), Bytes::from("b=2")));
+        assert_eq!(lines[1], (&b"set-cookie"[..], Bytes::from("b=2")));
         assert_eq!(lines[2].1, Bytes::from_static(b"\xff\xfe"));
         assert_eq!(lines[3].1.len(), 300);
-        assert_eq!(lines[4..], [(Bytes::from("x-empty"), Bytes::new())]);
+        assert_eq!(lines[4..], [(&b"x-empty"[..], Bytes::new())]);
         assert!(answer.has_trailers());
-        assert_eq!(trailers[0], (Bytes::from("grpc-status"), Bytes::from("0")));
-        assert_eq!(trailers[1..], [(Bytes::from("x-bytes"), Bytes::from_static(b"\xff"))]);
+        assert_eq!(trailers[0], (&b"grpc-status"[..], Bytes::from("0")));
+        assert_eq!(trailers[1..], [(&b"x-bytes"[..], Bytes::from_static(b"\xff"))]);
         assert_eq!(Answer::decode(Bytes::copy_from_slice(answer.encoded())), Ok(answer));
     }
 

@@ -50,7 +50,7 @@ pub(super) enum Ending {
 /// header if it has none.
 pub(super) fn ending(answer: &Answer) -> Ending {
     let mut lines = answer.trailers().chain(answer.lines());
-    if let Some(status) = lines.find(|line| line.name == "grpc-status") {
+    if let Some(status) = lines.find(|line| line.name == b"grpc-status") {
         return Ending::Code(Code::from_value(&status.value));
     }
     match answer.status() {

@@ -242,8 +242,8 @@ fn body_of(answer: &Answer, version: Version) -> ReplyBody {
 }
 
 /// A line as a header field: it was one when the upstream sent it.
-fn field(line: Line) -> Option<(HeaderName, HeaderValue)> {
-    let name = HeaderName::from_bytes(&line.name).ok()?;
+fn field(line: Line<'_>) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(line.name).ok()?;
     Some((name, HeaderValue::from_maybe_shared(line.value).ok()?))
 }
 

@@ -1,9 +1,11 @@
 //! Duplicates, for whoever watches: nothing is made of them while nobody does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::access::Entry;
 use super::metrics::{Handled, Label as _};
@@ -22,7 +24,18 @@ const OF_REPEATS: [&str; 4] = [
 
 /// Where duplicates are told of. A clone is the same place.
 #[derive(Clone, Debug)]
-pub struct Feed(broadcast::Sender<Arc<Duplicate>>);
+pub struct Feed {
+    sender: broadcast::Sender<Arc<Duplicate>>,
+    /// How many watch. Each request asks for it, and the channel would have to be locked to say it.
+    watchers: Arc<AtomicUsize>,
+}
+
+/// Somebody who watches, until dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    receiver: broadcast::Receiver<Arc<Duplicate>>,
+    watchers: Arc<AtomicUsize>,
+}
 
 /// A request that was answered without work, or would have been.
 #[derive(Clone, Debug)]
@@ -31,26 +44,44 @@ pub struct Duplicate(Value);
 impl Feed {
     /// Whether anybody watches.
     pub fn is_watched(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.watchers.load(Ordering::Relaxed) > 0
     }
 
-    /// Everything that is told from now on.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Duplicate>> {
-        self.0.subscribe()
+    /// Somebody who watches from now on.
+    pub fn watch(&self) -> Watcher {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        Watcher { receiver: self.sender.subscribe(), watchers: Arc::clone(&self.watchers) }
     }
 
     /// Tells of a request if it is a duplicate. Never waits.
     pub fn tell(&self, entry: &Entry<'_>) {
         if self.is_watched() && is_duplicate(entry) {
             // An error says that nobody watches any more.
-            let _ = self.0.send(Arc::new(Duplicate::of(entry)));
+            let _ = self.sender.send(Arc::new(Duplicate::of(entry)));
         }
     }
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self(broadcast::channel(WAITING_MAX).0)
+        Self { sender: broadcast::channel(WAITING_MAX).0, watchers: Arc::default() }
+    }
+}
+
+impl Watcher {
+    /// What is told next; an error says that some was missed, or that nothing will be told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Arc<Duplicate>, RecvError> {
+        self.receiver.recv().await
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ mod metrics;
 pub mod trace;
 
 pub use access::{AccessLog, Entry, Selection};
-pub use feed::{Duplicate, Feed};
+pub use feed::{Duplicate, Feed, Watcher};
 pub use lines::LineWriter;
 pub use log::{Format, Log, log_dropped, start_log};
 pub use metrics::{

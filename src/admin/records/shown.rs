@@ -38,12 +38,12 @@ pub(super) fn record(summary: &Summary) -> Value {
 
 /// A kept answer, with the beginning of its body.
 pub(super) fn answer(answer: &Answer) -> Value {
-    let line = |Line { name, value }: Line| {
-        let value = match HIDDEN.contains(&name.as_ref()) {
+    let line = |Line { name, value }: Line<'_>| {
+        let value = match HIDDEN.contains(&name) {
             true => "(hidden)".into(),
             false => String::from_utf8_lossy(&value).into_owned(),
         };
-        json!([String::from_utf8_lossy(&name), value])
+        json!([String::from_utf8_lossy(name), value])
     };
     let body = answer.body();
     let (text, encoded) = match beginning(&body) {

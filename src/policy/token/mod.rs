@@ -3,6 +3,7 @@
 mod claims;
 mod keys;
 mod pem;
+mod seen;
 
 pub use claims::{ClaimValue, Claimant};
 pub use keys::{TokenAlgorithm, TokenKeyError, TokenKeys};
@@ -17,6 +18,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use self::claims::Members;
 use self::keys::KeyRing;
+use self::seen::Seen;
 use crate::clock::Timestamp;
 
 /// The longest token that is read, in bytes; more than a server accepts in a header.
@@ -53,7 +55,7 @@ enum Trust {
     /// Nothing else may reach this proxy than a hop that has verified it.
     HopBefore,
     /// One of these keys has signed it.
-    Keys(KeyRing),
+    Keys(KeyRing, Seen),
 }
 
 /// What a request's token says about its caller.
@@ -131,8 +133,10 @@ impl TokenVerifier {
     pub fn new(options: TokenOptions, keys: &TokenKeys) -> Result<Self, TokenKeyError> {
         let trust = match keys {
             TokenKeys::Trusted => Trust::HopBefore,
-            TokenKeys::Single(algorithm, key) => Trust::Keys(KeyRing::of_one(*algorithm, key)?),
-            TokenKeys::Jwks(set) => Trust::Keys(KeyRing::of_set(set)?),
+            TokenKeys::Single(algorithm, key) => {
+                Trust::Keys(KeyRing::of_one(*algorithm, key)?, Seen::default())
+            }
+            TokenKeys::Jwks(set) => Trust::Keys(KeyRing::of_set(set)?, Seen::default()),
         };
         Ok(Self { options, trust })
     }
@@ -142,8 +146,8 @@ impl TokenVerifier {
     pub fn reads_like(&self, other: &Self) -> bool {
         self.options == other.options
             && match (&self.trust, &other.trust) {
-                (Trust::HopBefore, Trust::HopBefore) | (Trust::Keys(_), Trust::Keys(_)) => true,
-                (Trust::HopBefore, Trust::Keys(_)) | (Trust::Keys(_), Trust::HopBefore) => false,
+                (Trust::HopBefore, Trust::HopBefore) | (Trust::Keys(..), Trust::Keys(..)) => true,
+                (Trust::HopBefore, Trust::Keys(..)) | (Trust::Keys(..), Trust::HopBefore) => false,
             }
     }
 
@@ -191,11 +195,11 @@ impl TokenVerifier {
         }
         let token = str::from_utf8(token).map_err(|_| Unverified::Malformed)?;
         let payload = match &self.trust {
-            Trust::HopBefore => trusted(token)?,
-            Trust::Keys(keys) => verified(token, keys)?,
+            Trust::HopBefore => trusted(token)?.into(),
+            Trust::Keys(keys, seen) => seen.payload(token, |token| verified(token, keys))?,
         };
         let claims = Members::read(&payload, &[claim, "iss", "aud", "exp", "nbf"])?;
-        if matches!(self.trust, Trust::Keys(_)) {
+        if matches!(self.trust, Trust::Keys(..)) {
             // The hop before has its own clock, and its own opinion of what is too late.
             claims::check_time(&claims, now)?;
         }
@@ -208,7 +212,7 @@ impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trust: &dyn fmt::Debug = match &self.trust {
             Trust::HopBefore => &"a hop before",
-            Trust::Keys(keys) => keys,
+            Trust::Keys(keys, _) => keys,
         };
         f.debug_struct("TokenVerifier")
             .field("options", &self.options)
