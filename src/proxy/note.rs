@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use super::reply::Reply;
@@ -21,7 +22,7 @@ use crate::upstream::Upstream;
 /// What is known of a request before it is handled.
 pub(super) struct Came {
     method: Method,
-    uri: Uri,
+    target: Option<PathAndQuery>,
     request_bytes: Option<u64>,
     trace_id: Option<TraceId>,
 }
@@ -75,7 +76,7 @@ impl Came {
         let said = || SpanContext::of(&parts.headers).map(|context| context.trace_id);
         Self {
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            target: parts.uri.path_and_query().cloned(),
             request_bytes: body.size_hint().exact(),
             trace_id: span.trace_id().or_else(said),
         }
@@ -111,16 +112,15 @@ impl Proxy {
         if !(is_logged || self.feed.is_watched() || span.is_recorded()) {
             return;
         }
-        let key = became.key.map(RecordKey::to_base64);
         let response_bytes = response.body().known_bytes();
         let entry = Entry {
             time: self.clock.now().before(became.took),
             route: became.route(),
             method: came.method.as_str(),
-            path: came.uri.path(),
+            path: came.target.as_ref().map_or("", PathAndQuery::path),
             status: became.status.as_u16(),
             handled: became.handled,
-            key: key.as_deref(),
+            key: became.key,
             problem: became.problem.map(ProblemKind::name),
             would_be: became.would_be,
             duration: became.took,
@@ -148,8 +148,8 @@ impl Proxy {
             span.set("http.route", path.to_string());
             span.name(format!("{} {path}", known(&came.method).unwrap_or("HTTP")));
         }
-        if let Some(key) = key {
-            span.set("oncegate.duplicate_key", key);
+        if let Some(key) = became.key {
+            span.set("oncegate.duplicate_key", key.to_base64());
         }
         became.tell(span);
     }

@@ -1,6 +1,7 @@
 //! The access log: one JSON line on stdout for each request, without keys, bodies, credentials
 //! or queries.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -11,9 +12,13 @@ use super::lines::{LineWriter, Lines, Writing};
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
+use crate::idempotency::RecordKey;
 
 /// How long a line waits for others.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// How much is written at once: the more lines, the less each costs.
+const PART_BYTES_MAX: usize = 64 << 10;
 
 /// The length that most lines do not have.
 const LENGTH: usize = 400;
@@ -52,12 +57,12 @@ pub struct Entry<'a> {
     pub status: u16,
     /// What became of it.
     pub handled: Handled,
-    /// The `Duplicate-Key` of its record, if it has one.
-    pub key: Option<&'a str>,
+    /// The key of its record, if it has one.
+    pub key: Option<RecordKey>,
     /// The name of the problem that it was told of, if any.
-    pub problem: Option<&'a str>,
+    pub problem: Option<&'static str>,
     /// What would have become of it, if it was only observed.
-    pub would_be: Option<&'a str>,
+    pub would_be: Option<&'static str>,
     /// How long it took until its answer began.
     pub duration: Duration,
     /// How long the upstream took for it, if it was sent there: until its answer was read, or began
@@ -75,7 +80,13 @@ impl AccessLog {
     /// Starts the access log, with a thread that writes it until the last clone is gone.
     pub fn start(selection: Selection, metrics: &Metrics) -> io::Result<(Self, LineWriter)> {
         let dropped = Arc::clone(&metrics.access_log_dropped);
-        let writing = Writing { name: "access-log", gather: GATHER, output: io::stdout(), dropped };
+        let writing = Writing {
+            name: "access-log",
+            gather: GATHER,
+            part_bytes_max: PART_BYTES_MAX,
+            output: io::stdout(),
+            dropped,
+        };
         let (lines, writer) = Lines::start(writing, || {
             tracing::error!("the access log ends: stdout cannot be written to");
         })?;
@@ -121,28 +132,68 @@ impl Entry<'_> {
     /// The request as its line has it. What is not known is left out.
     fn to_line(self) -> String {
         let mut line = String::with_capacity(LENGTH);
-        line.push('{');
-        let time = humantime::format_rfc3339_millis(self.time.as_system_time());
-        // Writing to a text can't fail.
-        let _ = write!(line, "\"time\":\"{time}\"");
+        line.push_str("{\"time\":\"");
+        time(&mut line, self.time);
+        line.push('"');
         text(&mut line, "route", Some(self.route));
         text(&mut line, "method", Some(self.method));
         text(&mut line, "path", Some(self.path));
         number(&mut line, "status", Some(self.status.into()));
-        text(&mut line, "outcome", Some(self.handled.name()));
-        text(&mut line, "problem", self.problem);
-        text(&mut line, "would_be", self.would_be);
-        text(&mut line, "duplicate_key", self.key);
+        name(&mut line, "outcome", Some(self.handled.name()));
+        name(&mut line, "problem", self.problem);
+        name(&mut line, "would_be", self.would_be);
+        if let Some(key) = self.key {
+            begin(&mut line, "duplicate_key");
+            line.push('"');
+            key.push_base64(&mut line);
+            line.push('"');
+        }
         number(&mut line, "duration_ms", Some(millis(self.duration)));
         number(&mut line, "upstream_ms", self.upstream.map(millis));
         number(&mut line, "request_bytes", self.request_bytes);
         number(&mut line, "response_bytes", self.response_bytes);
         if let Some(id) = self.trace_id {
+            // Writing to a text can't fail.
             let _ = write!(line, ",\"trace_id\":\"{id}\"");
         }
         line.push_str("}\n");
         line
     }
+}
+
+thread_local! {
+    /// The last second of which a line was written, since the epoch and in words.
+    static SECOND: Cell<(u64, [u8; SECOND_LENGTH])> = const { Cell::new((u64::MAX, [0; SECOND_LENGTH])) };
+}
+
+/// The length of a time up to its seconds.
+const SECOND_LENGTH: usize = "2026-11-22T00:00:00".len();
+
+/// Adds a time (RFC 3339). Most lines come in the second of the one before.
+fn time(line: &mut String, time: Timestamp) {
+    let (second, millis) = (time.as_millis() / 1000, time.as_millis() % 1000);
+    let (known, mut words) = SECOND.get();
+    if known != second {
+        let mut whole = String::new();
+        let _ = write!(whole, "{}", humantime::format_rfc3339_seconds(time.as_system_time()));
+        words = whole.as_bytes().first_chunk().copied().unwrap_or(words);
+        SECOND.set((second, words));
+    }
+    line.push_str(std::str::from_utf8(&words).unwrap_or_default());
+    line.push('.');
+    for unit in [100, 10, 1] {
+        line.push(char::from(b'0' + u8::try_from(millis / unit % 10).unwrap_or_default()));
+    }
+    line.push('Z');
+}
+
+/// Adds a member that is one of our own names, in which nothing is to be escaped.
+fn name(line: &mut String, member: &str, name: Option<&'static str>) {
+    let Some(name) = name else { return };
+    begin(line, member);
+    line.push('"');
+    line.push_str(name);
+    line.push('"');
 }
 
 /// Adds a member to an object that has one already.
@@ -194,12 +245,24 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    const KEY: &str = "mUmg9JWItFTuliuLKJ9Y9ibxrh+utvsZ951pZK3rA0U=";
+
     #[test]
     fn numbers_are_written_whole() {
         for value in [0, 9, 10, 502, 1_000, u64::MAX] {
             let mut line = String::new();
             number(&mut line, "n", Some(value));
             assert_eq!(line, format!(",\"n\":{value}"));
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_their_millisecond() {
+        for millis in [0, 999, 1_000, 1_000, 1_042, 1_700_000_000_007, 1_709_251_199_999] {
+            let (mut line, at) = (String::new(), Timestamp::from_millis(millis));
+            time(&mut line, at);
+            let expected = humantime::format_rfc3339_millis(at.as_system_time());
+            assert_eq!(line, expected.to_string());
         }
     }
 
@@ -213,7 +276,7 @@ mod tests {
             path,
             status: 200,
             handled: Handled::Replayed,
-            key: Some("a2V5"),
+            key: RecordKey::parse(KEY),
             problem: None,
             would_be: None,
             duration: Duration::from_millis(7),
@@ -228,7 +291,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(json["path"], path);
         assert_eq!(json["time"], "2023-11-14T22:13:20.000Z");
-        assert_eq!(json["outcome"], "replayed");
+        assert_eq!((&json["outcome"], &json["duplicate_key"]), (&"replayed".into(), &KEY.into()));
         assert_eq!((&json["request_bytes"], json.get("response_bytes")), (&512.into(), None));
     }
 }

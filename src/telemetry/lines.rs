@@ -12,10 +12,6 @@ use super::metrics::Counter;
 const LINES_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 
-/// How much is written at once: a pipe takes that whole or not at all, so that what others write to
-/// it never comes in the middle of a line (POSIX, `PIPE_BUF`).
-const PART_BYTES_MAX: usize = 4096;
-
 /// How long lines wait for a pipe that takes none, where that is not waited for by itself.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -41,6 +37,8 @@ pub(super) struct Writing<W> {
     /// How long the first line waits for others: where there are many, waking the thread for each
     /// costs more than the line.
     pub(super) gather: Duration,
+    /// How much is written at once, but for a line that is longer.
+    pub(super) part_bytes_max: usize,
     /// Where the lines go.
     pub(super) output: W,
     /// Counts lines that were not written.
@@ -52,6 +50,7 @@ struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     gather: Duration,
+    part_bytes_max: usize,
     dropped: Arc<Counter>,
 }
 
@@ -78,9 +77,14 @@ impl Lines {
         writing: Writing<impl Write + Send + 'static>,
         break_off: impl FnOnce() + Send + 'static,
     ) -> io::Result<(Self, LineWriter)> {
-        let Writing { name, gather, output, dropped } = writing;
-        let shared = Shared { waiting: Mutex::default(), changed: Condvar::new(), gather, dropped };
-        let shared = Arc::new(shared);
+        let Writing { name, gather, part_bytes_max, output, dropped } = writing;
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            gather,
+            part_bytes_max,
+            dropped,
+        });
         let written = Arc::clone(&shared);
         let writer = thread::Builder::new().name(name.into()).spawn(move || {
             if written.write_all(output).is_err() {
@@ -148,7 +152,7 @@ impl Shared {
         while self.take(&mut batch) {
             let mut rest = batch.as_slice();
             while !rest.is_empty() {
-                let (part, behind) = rest.split_at(part(rest));
+                let (part, behind) = rest.split_at(part(rest, self.part_bytes_max));
                 self.write(part, &mut output).inspect_err(|_| self.drop_lines(rest))?;
                 rest = behind;
             }
@@ -209,9 +213,9 @@ impl Shared {
 }
 
 /// How much is written next: as many lines as go together, or one that is longer.
-fn part(lines: &[u8]) -> usize {
+fn part(lines: &[u8], bytes_max: usize) -> usize {
     let end_of_line = |byte: &u8| *byte == b'\n';
-    let most = &lines[..lines.len().min(PART_BYTES_MAX)];
+    let most = &lines[..lines.len().min(bytes_max)];
     let last = most.iter().rposition(end_of_line);
     let end = last.or_else(|| lines.iter().position(end_of_line));
     end.map_or(lines.len(), |end| end + 1)
@@ -222,6 +226,8 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+
+    const PART_BYTES_MAX: usize = 4096;
 
     /// What passes on what is written to it, once it is let to.
     struct Output(Sender<Vec<u8>>, Receiver<io::Result<()>>);
@@ -252,7 +258,13 @@ mod tests {
         let (lets, goes) = channel();
         let (output, dropped) = (Output(written, goes), Arc::<Counter>::default());
         let gather = Duration::from_millis(10);
-        let writing = Writing { name: "lines", gather, output, dropped: Arc::clone(&dropped) };
+        let writing = Writing {
+            name: "lines",
+            gather,
+            part_bytes_max: PART_BYTES_MAX,
+            output,
+            dropped: Arc::clone(&dropped),
+        };
         let (lines, writer) = Lines::start(writing, || ()).unwrap();
         Run { lines, writer, dropped, seen, lets }
     }
@@ -327,7 +339,7 @@ mod tests {
             ([b"a\nb\n", &long[..], b"\n"].concat(), 4),
             ([&long[1..], b"\n", b"b\n"].concat(), long.len()),
         ] {
-            assert_eq!(part(&lines), first);
+            assert_eq!(part(&lines, PART_BYTES_MAX), first);
         }
     }
 }

@@ -20,6 +20,10 @@ use super::metrics::Counter;
 /// there is one of this.
 static DROPPED: LazyLock<Arc<Counter>> = LazyLock::new(Arc::default);
 
+/// How much is written at once: a pipe takes that whole or not at all, so that what other processes
+/// write to it never comes in the middle of an event (POSIX, `PIPE_BUF`).
+const PART_BYTES_MAX: usize = 4096;
+
 /// What this crate's own events come from.
 const OWN: &str = "oncegate";
 
@@ -54,8 +58,13 @@ struct Waiting(Arc<Lines>);
 /// Libraries have their say only where something is wrong: what they tell in detail has header
 /// fields in it.
 pub fn start_log(format: Format, level: Level) -> io::Result<Log> {
-    let (output, dropped) = (io::stderr(), Arc::clone(&DROPPED));
-    let writing = Writing { name: "log", gather: Duration::ZERO, output, dropped };
+    let writing = Writing {
+        name: "log",
+        gather: Duration::ZERO,
+        part_bytes_max: PART_BYTES_MAX,
+        output: io::stderr(),
+        dropped: Arc::clone(&DROPPED),
+    };
     // There is nowhere else to tell that nobody reads it.
     let (lines, writer) = Lines::start(writing, || ())?;
     let lines = Arc::new(lines);
