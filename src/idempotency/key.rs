@@ -211,11 +211,6 @@ impl RecordKey {
     pub fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
-
-    /// Adds the same to a text.
-    pub fn push_base64(self, text: &mut String) {
-        STANDARD.encode_string(self.0, text);
-    }
 }
 
 impl RecordKey {

@@ -112,6 +112,7 @@ impl Proxy {
         if !(is_logged || self.feed.is_watched() || span.is_recorded()) {
             return;
         }
+        let key = became.key.map(RecordKey::to_base64);
         let response_bytes = response.body().known_bytes();
         let entry = Entry {
             time: self.clock.now().before(became.took),
@@ -120,7 +121,7 @@ impl Proxy {
             path: came.target.as_ref().map_or("", PathAndQuery::path),
             status: became.status.as_u16(),
             handled: became.handled,
-            key: became.key,
+            key: key.as_deref(),
             problem: became.problem.map(ProblemKind::name),
             would_be: became.would_be,
             duration: became.took,
@@ -148,8 +149,8 @@ impl Proxy {
             span.set("http.route", path.to_string());
             span.name(format!("{} {path}", known(&came.method).unwrap_or("HTTP")));
         }
-        if let Some(key) = became.key {
-            span.set("oncegate.duplicate_key", key.to_base64());
+        if let Some(key) = key {
+            span.set("oncegate.duplicate_key", key);
         }
         became.tell(span);
     }

@@ -12,7 +12,6 @@ use super::lines::{LineWriter, Lines, Writing};
 use super::metrics::{Handled, Label, Metrics};
 use super::trace::TraceId;
 use crate::clock::Timestamp;
-use crate::idempotency::RecordKey;
 
 /// How long a line waits for others.
 const GATHER: Duration = Duration::from_millis(10);
@@ -57,8 +56,8 @@ pub struct Entry<'a> {
     pub status: u16,
     /// What became of it.
     pub handled: Handled,
-    /// The key of its record, if it has one.
-    pub key: Option<RecordKey>,
+    /// The `Duplicate-Key` of its record, if it has one.
+    pub key: Option<&'a str>,
     /// The name of the problem that it was told of, if any.
     pub problem: Option<&'static str>,
     /// What would have become of it, if it was only observed.
@@ -142,12 +141,7 @@ impl Entry<'_> {
         name(&mut line, "outcome", Some(self.handled.name()));
         name(&mut line, "problem", self.problem);
         name(&mut line, "would_be", self.would_be);
-        if let Some(key) = self.key {
-            begin(&mut line, "duplicate_key");
-            line.push('"');
-            key.push_base64(&mut line);
-            line.push('"');
-        }
+        text(&mut line, "duplicate_key", self.key);
         number(&mut line, "duration_ms", Some(millis(self.duration)));
         number(&mut line, "upstream_ms", self.upstream.map(millis));
         number(&mut line, "request_bytes", self.request_bytes);
@@ -161,9 +155,12 @@ impl Entry<'_> {
     }
 }
 
+/// A second since the epoch, and in words.
+type Second = (u64, [u8; SECOND_LENGTH]);
+
 thread_local! {
-    /// The last second of which a line was written, since the epoch and in words.
-    static SECOND: Cell<(u64, [u8; SECOND_LENGTH])> = const { Cell::new((u64::MAX, [0; SECOND_LENGTH])) };
+    /// The last second of which a line was written.
+    static SECOND: Cell<Second> = const { Cell::new((u64::MAX, [0; SECOND_LENGTH])) };
 }
 
 /// The length of a time up to its seconds.
@@ -276,7 +273,7 @@ mod tests {
             path,
             status: 200,
             handled: Handled::Replayed,
-            key: RecordKey::parse(KEY),
+            key: Some(KEY),
             problem: None,
             would_be: None,
             duration: Duration::from_millis(7),

@@ -9,7 +9,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::access::Entry;
 use super::metrics::{Handled, Label as _};
-use crate::idempotency::RecordKey;
 use crate::message::ProblemKind;
 
 /// The most duplicates that wait for somebody who watches; the oldest go first.
@@ -90,7 +89,7 @@ impl Duplicate {
     fn of(entry: &Entry<'_>) -> Self {
         Self(json!({
             "time": humantime::format_rfc3339_millis(entry.time.as_system_time()).to_string(),
-            "key": entry.key.map(RecordKey::to_base64),
+            "key": entry.key,
             "route": entry.route,
             "method": entry.method,
             "path": entry.path,
