@@ -10,7 +10,8 @@ use super::claims::Claim;
 use super::drawer::Drawer;
 use super::order::{Reply, Sealed, is_completed, is_running};
 use super::records::{Records, Standing};
-use crate::idempotency::{LeaseToken, RecordKey};
+use super::untold::{Notice, Untold};
+use crate::idempotency::RecordKey;
 use crate::store::kept::{Entry, KeyHashes};
 use crate::store::{Expected, StoreError, Swap};
 
@@ -28,7 +29,7 @@ pub(super) struct Write {
     pub(super) from: Option<Standing>,
     /// What comes, if something does, and where it will stand.
     pub(super) to: Option<(Sealed, Arc<Drawer>)>,
-    pub(super) reply: Reply<Swap>,
+    pub(super) reply: Reply<Notice>,
 }
 
 /// Swaps of different keys.
@@ -65,9 +66,8 @@ impl Write {
         }
     }
 
-    /// Puts into the cache and the tables what is on disk now, and tells whoever waits; a new claim
-    /// of which nobody has been told is returned.
-    async fn finish(self, records: &Records) -> Option<(RecordKey, LeaseToken)> {
+    /// Puts into the cache and the tables what is on disk now, and tells whoever waits.
+    async fn finish(self, records: &Records, untold: &Untold) {
         let answer = self.to.as_ref().filter(|(next, _)| is_completed(&next.record));
         match answer {
             // Before the claim leaves its table, so that it is always found.
@@ -80,7 +80,7 @@ impl Write {
             }
             None => {}
         }
-        let claim = self.claim().map(|claim| (self.key, claim.record.token));
+        let claim = self.to.as_ref().filter(|(next, _)| is_running(&next.record));
         if claim.is_none() {
             records.claims.remove(&self.key);
         }
@@ -92,8 +92,13 @@ impl Write {
             drawer.add(bytes);
             records.wrote(bytes);
         }
-        let told = self.reply.send(Ok(Swap::Done));
-        claim.filter(|_| told.is_err() && self.expected == Expected::Absent)
+        let notice = match claim {
+            Some((next, _)) if self.expected == Expected::Absent => {
+                untold.claimed(self.key, next.record.token)
+            }
+            _ => Swap::Done.into(),
+        };
+        let _ = self.reply.send(Ok(notice));
     }
 }
 
@@ -145,14 +150,11 @@ impl Part {
         batch.commit()
     }
 
-    /// Puts what is on disk now into memory, and tells whoever waits; returns the new claims
-    /// of which nobody has been told.
-    pub(super) async fn finish(self, records: &Records) -> Vec<(RecordKey, LeaseToken)> {
-        let mut untold = Vec::new();
+    /// Puts what is on disk now into memory, and tells whoever waits.
+    pub(super) async fn finish(self, records: &Records, untold: &Untold) {
         for write in self.0 {
-            untold.extend(write.finish(records).await);
+            write.finish(records, untold).await;
         }
-        untold
     }
 
     /// Tells whoever waits that nobody knows what is on the disk.

@@ -19,6 +19,7 @@ mod records;
 mod tests;
 mod times;
 mod trouble;
+mod untold;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use self::orphans::Search;
 use self::progress::Step;
 use self::records::Records;
 use self::trouble::words;
+use self::untold::Notice;
 use self::writer::Writer;
 use super::kept::RECORD_BYTES;
 use super::{Expected, Listed, Page, Store, StoreError, StoreFuture, Swap, Usage, envelope};
@@ -307,7 +309,8 @@ impl Store for DiskStore {
                 return Ok(Swap::Lost(Some(found)));
             }
             let next = next.map(|next| self.seal(key, next)).transpose()?;
-            self.ask(|reply| Order::Swap(Change { key: *key, expected, next, reply })).await
+            let change = |reply| Order::Swap(Change { key: *key, expected, next, reply });
+            self.ask(change).await.map(Notice::hear)
         })
     }
 

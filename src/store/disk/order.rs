@@ -5,10 +5,11 @@ use tokio::sync::oneshot;
 
 use super::budget::{Budget, Taken};
 use super::times::Moment;
+use super::untold::Notice;
 use crate::clock::Timestamp;
 use crate::idempotency::{Record, RecordKey, State};
 use crate::store::envelope::seal;
-use crate::store::{Expected, StoreError, Swap};
+use crate::store::{Expected, StoreError};
 
 /// What the writer is asked to do.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are swaps")]
@@ -29,7 +30,7 @@ pub(super) struct Change {
     pub(super) key: RecordKey,
     pub(super) expected: Expected,
     pub(super) next: Option<Sealed>,
-    pub(super) reply: Reply<Swap>,
+    pub(super) reply: Reply<Notice>,
 }
 
 /// A record, and how it is written.

@@ -14,8 +14,9 @@ use super::drawer::{Drawer, Span};
 use super::order::{Change, Order, Reply, has_ended, is_running};
 use super::records::{Records, Standing};
 use super::trouble::words;
+use super::untold::Untold;
 use crate::clock::Timestamp;
-use crate::idempotency::{LeaseToken, Record, RecordKey, State};
+use crate::idempotency::{Record, RecordKey, State};
 use crate::store::{Expected, StoreError, Swap};
 
 /// How often what the drawers take is added up while there is no room, at most.
@@ -35,8 +36,7 @@ pub(super) struct Writer {
     orders: Receiver<Order>,
     /// An order that has to wait for the next batch.
     waiting: Option<Order>,
-    /// New claims of which nobody has been told: whoever asked has left, so nothing was executed.
-    untold: Vec<(RecordKey, LeaseToken)>,
+    untold: Untold,
     /// For the cache, which is asynchronous, and never waits for anything but itself.
     runtime: Runtime,
     measured_at: Instant,
@@ -48,7 +48,7 @@ impl Writer {
             records,
             orders,
             waiting: None,
-            untold: Vec::new(),
+            untold: Untold::default(),
             runtime,
             measured_at: Instant::now(),
         }
@@ -58,8 +58,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _end = NoteEnd(Arc::clone(&self.records));
         while let Some(first) = self.waiting.take().or_else(|| self.orders.recv().ok()) {
-            let mut batch = Batch::default();
-            self.release_untold(&mut batch);
+            let mut batch = self.release_untold();
             let mut order = Some(first);
             while let Some(next) = order.take() {
                 self.waiting = self.take(next, &mut batch);
@@ -71,15 +70,20 @@ impl Writer {
             self.write(batch);
             self.records.writing.made();
         }
+        let rest = self.release_untold();
+        self.write(rest);
         // Whoever waited has been told; what was not waited for is written down now.
         let _ = self.records.persist(PersistMode::SyncAll);
     }
 
-    fn release_untold(&mut self, batch: &mut Batch) {
-        for (key, token) in std::mem::take(&mut self.untold) {
-            let (reply, _) = oneshot::channel();
-            self.swap(Change { key, expected: Expected::HeldBy(token), next: None, reply }, batch);
+    /// The batch in which the claims go of which nobody has been told.
+    fn release_untold(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        for (key, token) in self.untold.take() {
+            let (expected, (reply, _)) = (Expected::HeldBy(token), oneshot::channel());
+            self.swap(Change { key, expected, next: None, reply }, &mut batch);
         }
+        batch
     }
 
     /// Does what is asked, or puts it into the batch, or gives it back: what a batch changes is
@@ -90,7 +94,8 @@ impl Writer {
             Order::Look(key, reply) if batch.changes(&key) => return Some(Order::Look(key, reply)),
             Order::Swap(change) => self.swap(change, batch),
             Order::Look(key, reply) => send(reply, self.look(&key)),
-            Order::Tidy(_) if !batch.is_empty() => return Some(order),
+            // What was left before goes before.
+            Order::Tidy(_) if !batch.is_empty() || !self.untold.is_empty() => return Some(order),
             Order::Tidy(reply) => send(reply, self.tidy()),
         }
         None
@@ -129,7 +134,7 @@ impl Writer {
                 }
                 batch.push(write);
             }
-            Ok(Decision::Answer(swap)) => send(change.reply, Ok(swap)),
+            Ok(Decision::Answer(swap)) => send(change.reply, Ok(swap.into())),
             Err(error) => send(change.reply, Err(error)),
         }
     }
@@ -221,10 +226,7 @@ impl Writer {
                 Err(error) => Err(error),
             };
             match written {
-                Ok(()) => {
-                    let untold = self.runtime.block_on(part.finish(&self.records));
-                    self.untold.extend(untold);
-                }
+                Ok(()) => self.runtime.block_on(part.finish(&self.records, &self.untold)),
                 Err(error) => part.fail(&error),
             }
         }
