@@ -4,6 +4,7 @@ mod faults;
 mod lists;
 mod replicas;
 mod setup;
+mod tls;
 mod topology;
 mod trust;
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use oncegate::clock::Clock;
 use oncegate::idempotency::{Answer, Fingerprint, LeaseToken, Record, RecordKey, State};
 use oncegate::store::{
-    Expected, RedisOptions, RedisStore, RedisTime, Store as _, StoreError, Swap,
+    Expected, RedisOpenError, RedisOptions, RedisStore, RedisTime, Store as _, StoreError, Swap,
 };
 use oncegate::telemetry::Metrics;
 
@@ -151,6 +152,12 @@ fn loser_to(swap: Result<Swap, StoreError>) -> Option<LeaseToken> {
 
 fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable(_)))
+}
+
+/// Why a store can't be used.
+async fn refused(options: RedisOptions) -> RedisOpenError {
+    let store = RedisStore::connect(options, Clock::system(), Arc::default()).await;
+    store.map(|_| ()).unwrap_err()
 }
 
 /// Options for a store of its own on a server, which is patient.

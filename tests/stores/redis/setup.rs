@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use oncegate::clock::Clock;
 use oncegate::store::{
-    Login, Password, RedisIdentity, RedisOpenError, RedisOptions, RedisStore, RedisTls, Store as _,
-    Swap,
+    Login, Password, RedisOpenError, RedisOptions, RedisStore, Store as _, Swap,
 };
 use oncegate::telemetry::Metrics;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -14,14 +13,9 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Process, options, until};
+use super::{Process, options, refused, until};
 use crate::key;
 use crate::server::{Folder, Server, free_port};
-
-async fn refused(options: RedisOptions) -> RedisOpenError {
-    let store = RedisStore::connect(options, Clock::system(), Arc::new(Metrics::default())).await;
-    store.map(|_| ()).unwrap_err()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_may_come() {
@@ -242,75 +236,4 @@ async fn a_password_that_the_server_repeats_is_told_to_nobody() {
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     assert!(log.contains("unknown command 'HELLO'"), "{log}");
     assert!(!log.contains("s3cret"), "{log}");
-}
-
-/// A root, and certificates that it has signed.
-struct Certificates {
-    root: String,
-    server: (String, String),
-    client: (String, String),
-}
-
-fn certificates() -> Certificates {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    // Two certificates with one name would seem to be one that has signed itself.
-    parameters.distinguished_name.push(rcgen::DnType::CommonName, "Root");
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = parameters.self_signed(&key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(parameters, key);
-    let sign = || {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let signed = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer);
-        (signed.unwrap().pem(), key.serialize_pem())
-    };
-    Certificates { server: sign(), client: sign(), root }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_is_spoken_and_certificates_are_checked() {
-    let made = certificates();
-    let folder = Folder::new();
-    for (name, pem) in [("root", &made.root), ("cert", &made.server.0), ("key", &made.server.1)] {
-        std::fs::write(folder.path().join(name), pem).unwrap();
-    }
-    let port = free_port().to_string();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let server = Server::start(&[
-        "--tls-port",
-        &port,
-        "--bind",
-        "127.0.0.1",
-        "--tls-cert-file",
-        &path("cert"),
-        "--tls-key-file",
-        &path("key"),
-        "--tls-ca-cert-file",
-        &path("root"),
-        "--tls-auth-clients",
-        "yes",
-    ]);
-    let identity = RedisIdentity {
-        certificate: made.client.0.clone().into_bytes(),
-        key: made.client.1.clone().into_bytes(),
-    };
-    let asked = |host: &str, ca: &str, identity: Option<RedisIdentity>| RedisOptions {
-        url: format!("rediss://{host}:{port}").parse().unwrap(),
-        tls: RedisTls { ca: Some(ca.as_bytes().to_vec()), identity },
-        ..options(&server)
-    };
-    for host in ["127.0.0.1", "localhost"] {
-        let process = Process::new(asked(host, &made.root, Some(identity.clone()))).await;
-        assert_eq!(process.store.trouble(), None, "{host}");
-        process.keep(&key(1), 1, "answer").await;
-        assert!(process.load(&key(1)).await.is_some());
-    }
-    let nobody = Process::new(asked("127.0.0.1", &made.root, None)).await;
-    assert!(nobody.store.trouble().is_some());
-    let other = certificates();
-    let stranger = Process::new(asked("127.0.0.1", &other.root, Some(identity))).await;
-    assert!(stranger.store.trouble().is_some());
-    let error = refused(asked("127.0.0.1", "no certificate", None)).await;
-    assert!(matches!(error, RedisOpenError::Tls(_)), "{error}");
 }

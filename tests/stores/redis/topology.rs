@@ -8,8 +8,11 @@ use oncegate::idempotency::{RecordKey, State};
 use oncegate::store::{RedisOpenError, RedisOptions, RedisStore, Store as _, Swap};
 
 use super::{Process, essence, until};
-use crate::groups::{cluster, is_primary, on_port, reshard, sentinel, tcp, wait_for_replica};
-use crate::server::{ask, free_port};
+use crate::groups::{
+    Wire, cluster, cluster_by, is_primary, on_port, reshard, sentinel, wait_for_copies,
+    wait_for_replica,
+};
+use crate::server::free_port;
 use crate::{key, list};
 
 /// How long a call may take: less than a server stands still.
@@ -18,17 +21,16 @@ const SHORT: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_is_followed() {
     let (first_port, first) = on_port(&[]);
-    let (second_port, _second) = on_port(&["--replicaof", "127.0.0.1", &first_port.to_string()]);
-    let (port, _sentinel) = sentinel(first_port);
-    wait_for_replica(port);
+    let (_, second) = on_port(&["--replicaof", "127.0.0.1", &first_port.to_string()]);
+    let (port, sentinel) = sentinel(first_port);
+    wait_for_replica(&sentinel);
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main/0");
     let options =
         RedisOptions { url: url.parse().unwrap(), timeout: SHORT, ..RedisOptions::default() };
     let process = Process::new(options).await;
     let kept = process.keep(&key(1), 1, "answer").await;
-    let mut connection = tcp(second_port);
     until("the replica has it", async || {
-        let size = ask(&mut connection, &["DBSIZE"]);
+        let size = second.ask(&["DBSIZE"]);
         // The record and the mark of the data.
         matches!(size, redis::Value::Int(size) if size >= 2)
     })
@@ -38,7 +40,7 @@ async fn a_failover_is_followed() {
     assert_eq!(process.store.trouble(), None);
     assert_eq!(essence(process.load(&key(1)).await.as_ref()), essence(Some(&kept)));
     assert_eq!(process.metrics.store_resets.value(), 0);
-    assert!(is_primary(second_port));
+    assert!(is_primary(&second));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,8 +57,8 @@ async fn an_unknown_primary_is_waited_for() {
     assert!(trouble.contains("knows no other"), "{trouble}");
 }
 
-fn cluster_options(ports: [u16; 3]) -> RedisOptions {
-    let [first, second, _] = ports;
+fn cluster_options(ports: &[u16]) -> RedisOptions {
+    let [first, second, ..] = *ports else { panic!("{ports:?}") };
     // The first is not there.
     let url = format!("redis+cluster://127.0.0.1:1,127.0.0.1:{first},127.0.0.1:{second}");
     RedisOptions { url: url.parse().unwrap(), timeout: crate::PATIENCE, ..RedisOptions::default() }
@@ -64,8 +66,8 @@ fn cluster_options(ports: [u16; 3]) -> RedisOptions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_holds_records_on_all_its_nodes() {
-    let (ports, _servers) = cluster();
-    let first = cluster_options(ports);
+    let (ports, servers) = cluster();
+    let first = cluster_options(&ports);
     let second = first.clone();
     let (first, second) = (Process::new(first).await, Process::new(second).await);
     assert_eq!((first.store.trouble(), second.store.trouble()), (None, None));
@@ -77,8 +79,8 @@ async fn a_cluster_holds_records_on_all_its_nodes() {
         assert_eq!(super::loser_to(lost), Some(claim.token));
         claims.push((key(number), claim.token));
     }
-    for port in ports {
-        let size = ask(&mut tcp(port), &["DBSIZE"]);
+    for server in &servers {
+        let size = server.ask(&["DBSIZE"]);
         assert!(matches!(size, redis::Value::Int(size) if size > 0), "{size:?}");
     }
     for records_max in [7, 500] {
@@ -106,7 +108,7 @@ async fn a_cluster_holds_records_on_all_its_nodes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stands_still_does_not_end_the_claims_of_others() {
     let (ports, servers) = cluster();
-    let options = cluster_options(ports);
+    let options = cluster_options(&ports);
     let (first, second) = (Process::new(options.clone()).await, Process::new(options).await);
     let mut claims = Vec::new();
     for number in 0..60 {
@@ -114,7 +116,7 @@ async fn a_node_that_stands_still_does_not_end_the_claims_of_others() {
         assert_eq!(first.claim(&key(number), &claim).await, Ok(Swap::Done));
         claims.push((key(number), claim.token));
     }
-    let names = format!("{:?}", ask(&mut tcp(ports[2]), &["KEYS", "*"]));
+    let names = format!("{:?}", servers[2].ask(&["KEYS", "*"]));
     let is_stuck = |key: &RecordKey| {
         let digits: Vec<_> = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         names.contains(&digits.concat())
@@ -141,8 +143,8 @@ async fn a_node_that_stands_still_does_not_end_the_claims_of_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_may_move_records_while_they_are_claimed() {
-    let (ports, _servers) = cluster();
-    let process = Process::new(cluster_options(ports)).await;
+    let (ports, servers) = cluster();
+    let process = Process::new(cluster_options(&ports)).await;
     let is_moved = AtomicBool::new(false);
     let claims = async {
         let mut number = 0;
@@ -153,12 +155,16 @@ async fn a_cluster_may_move_records_while_they_are_claimed() {
         }
         number
     };
-    let moving = tokio::task::spawn_blocking(move || reshard(ports[0], ports[1], 3000));
+    let moving = tokio::task::spawn_blocking(move || {
+        reshard(&servers[0], &servers[1], ports[0], 3000);
+        servers
+    });
     let moved = async {
-        moving.await.unwrap();
+        let servers = moving.await.unwrap();
         is_moved.store(true, Ordering::SeqCst);
+        servers
     };
-    let (number, ()) = tokio::join!(claims, moved);
+    let (number, _servers) = tokio::join!(claims, moved);
     for number in 0..number {
         let claim = process.in_flight(number as u64);
         let found = process.load(&key(number)).await;
@@ -166,6 +172,31 @@ async fn a_cluster_may_move_records_while_they_are_claimed() {
         let other = process.in_flight(1_000_000);
         assert_eq!(super::loser_to(process.claim(&key(number), &other).await), Some(claim.token));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_in_a_cluster_is_followed() {
+    let (ports, servers) = cluster_by(&Wire::plain(), 1, &["--cluster-node-timeout", "1000"]);
+    let options = RedisOptions { timeout: SHORT, ..cluster_options(&ports) };
+    let process = Process::new(options).await;
+    let mut kept = Vec::new();
+    for number in 0..60 {
+        let record = process.keep(&key(number), number as u64, "answer").await;
+        kept.push(record);
+    }
+    wait_for_copies(&servers[..3]);
+    servers[0].signal("STOP");
+    for number in 60..120 {
+        process.claim_at_last(&key(number), &process.in_flight(number as u64)).await;
+    }
+    for (number, kept) in kept.iter().enumerate() {
+        let claim = process.in_flight(1000 + number as u64);
+        assert_eq!(super::loser_to(process.claim(&key(number), &claim).await), Some(kept.token));
+        assert_eq!(essence(process.load(&key(number)).await.as_ref()), essence(Some(kept)));
+    }
+    assert_eq!(process.store.trouble(), None);
+    assert_eq!(process.metrics.store_resets.value(), 0);
+    assert_eq!(servers[3..].iter().filter(|server| is_primary(server)).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
