@@ -4,8 +4,9 @@
 //! holds one request. What comes of it is seen on every way out.
 
 use crate::support::{
-    Act, Answer, Connection, Gate, How, Origin, Proxy, Request, Reserved, assert_executed,
-    assert_marked, assert_one_executed, assert_problem, client, every_way_out, read_all, talk,
+    Act, Answer, Connection, Gate, How, Origin, Proxy, Request, Reserved, Starting,
+    assert_executed, assert_marked, assert_one_executed, assert_problem, client, every_way_out,
+    read_all, talk,
 };
 
 every_way_out! {
@@ -29,6 +30,12 @@ fn seen(origin: &Origin, target: &str) -> usize {
     origin.requests().iter().filter(|request| request.target == target).count()
 }
 
+/// A proxy that lets callers take their time: they may have to wait for a processor between the
+/// parts of a request.
+fn unhurried(origin: &Origin) -> Starting {
+    Proxy::before(origin).arg("--min-body-rate", "1B")
+}
+
 /// Sends a request with a request inside its body and another one behind it, and fails unless
 /// it has this answer, and what is behind it is all that may be answered, too.
 async fn assert_swallowed(origin: &Origin, proxy: &Proxy, request: &Request, status: u16) {
@@ -42,9 +49,12 @@ async fn assert_swallowed(origin: &Origin, proxy: &Proxy, request: &Request, sta
         assert_eq!(seen(origin, "/admin"), 0, "{what}");
         assert_eq!(seen(origin, "/next") - before, replies.len() - 1, "{what}, {replies:?}");
         let mut late = client(proxy).connect().await;
-        late.write(&request.head_bytes()).await;
+        // The beginning of the body gives the rest of it its time.
+        let bytes = request.bytes();
+        let (early, rest) = bytes.split_at(request.head_bytes().len() + SMUGGLED.len());
+        late.write(early).await;
         proxy.has_read_all().await;
-        late.write(&request.bytes()[request.head_bytes().len()..]).await;
+        late.write(rest).await;
         late.finish().await;
         assert_eq!(late.read().await.status, status, "{what}");
         assert!(late.try_read().await.is_err(), "{what}");
@@ -55,7 +65,7 @@ async fn assert_swallowed(origin: &Origin, proxy: &Proxy, request: &Request, sta
 /// C10: refusals before the body has been read leave none of it behind.
 async fn a_body_behind_a_refusal_is_never_a_request() {
     let origin = Origin::start().await;
-    let proxy = Proxy::before(&origin).arg("--max-request", "1KiB").start().await;
+    let proxy = unhurried(&origin).arg("--max-request", "1KiB").start().await;
     let post = || client(&proxy).post("/charges");
     let long = "x".repeat(9_000);
     let refused = [
@@ -84,7 +94,7 @@ async fn a_body_behind_a_refusal_is_never_a_request() {
 /// C10: what is known about a key is told after the body has been read, and leaves nothing.
 async fn a_body_behind_a_known_key_is_never_a_request() {
     let origin = Origin::start().await;
-    let proxy = Proxy::before(&origin).arg("--max-response", "1KiB").start().await;
+    let proxy = unhurried(&origin).arg("--max-response", "1KiB").start().await;
     origin.always(Answer::new(201).body("ok"));
     let inside = SMUGGLED.repeat(30);
     let post = |key: &str| client(&proxy).post("/charges").key(key);
@@ -105,7 +115,7 @@ async fn a_body_behind_a_known_key_is_never_a_request() {
 /// C10: the same for a repeat that has waited in vain.
 async fn a_body_behind_a_running_key_is_never_a_request() {
     let origin = Origin::start().await;
-    let proxy = Proxy::before(&origin).arg("--wait", "20ms").start().await;
+    let proxy = unhurried(&origin).arg("--wait", "20ms").start().await;
     let gate = Gate::shut();
     origin.next(Act::Ledger.after(&gate));
     let request = client(&proxy).post("/charges").key("k1");
