@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use super::link::Link;
 use super::options::RedisOptions;
 use super::scripts::Run;
 use super::secrets::Secrets;
-use super::status::{Board, Lane, Line};
+use super::status::{Board, Lane, Line, Session};
 use super::trouble::{Blame, CallError, blame, words};
 use super::url::Replicas;
 
@@ -58,7 +58,7 @@ impl Calls {
         }
     }
 
-    /// Runs a script; `byte` chooses the connection.
+    /// Runs a script; `byte` chooses among connections that are shared.
     pub(super) async fn run(&self, byte: u8, run: &Run) -> Result<Value, CallError> {
         self.run_and_wait(byte, run, Waits::Not).await.map(|(value, _)| value)
     }
@@ -70,40 +70,71 @@ impl Calls {
         run: &Run,
         waits: Waits,
     ) -> Result<(Value, Reached), CallError> {
-        let refused = |reason: &str| CallError::Refused(reason.to_owned());
-        let _place = self.places.try_acquire().map_err(|_| refused("too many calls at a time"))?;
-        let (lane, replicas) = match waits {
-            Waits::Not => (Lane::Common, None),
-            Waits::ForClaims => (Lane::Waiting, None),
-            Waits::ForReplicas(replicas) => (Lane::Waiting, Some(replicas)),
-        };
-        let waited = replicas.map_or(Duration::ZERO, |replicas| replicas.timeout);
-        let mut asked = None;
-        let call = async {
-            let session = self.board.session().await.map_err(|reason| refused(&reason))?;
-            let chosen =
-                session.line(lane, byte).ok_or_else(|| refused("there is no connection"))?;
-            let mut connection = chosen.link.clone();
-            let before = chosen.answers();
-            asked = Some((session.number, Arc::clone(&chosen), before));
-            let result = send(&mut connection, run, replicas).await;
-            result.map_err(|error| self.failed(session.number, (&chosen, before), &error))
-        };
-        let result = timeout(self.timeout + waited, call).await;
-        match (result, asked) {
-            (Ok(Ok(answer)), Some((_, chosen, _))) => {
-                chosen.note_answer();
+        let _place = self.place()?;
+        let until = self.deadline(waits);
+        let session = self.session(until).await?;
+        let line = session.line(waits.lane(), byte).ok_or_else(no_connection)?;
+        self.run_by(&session, &line, run, (waits, until)).await
+    }
+
+    /// Runs a script behind all that was asked with this byte before, by whichever connection.
+    pub(super) async fn run_behind(
+        &self,
+        byte: u8,
+        run: &Run,
+        waits: Waits,
+    ) -> Result<(), CallError> {
+        let _place = self.place()?;
+        let session = self.session(self.deadline(waits)).await?;
+        let lines = session.all_lines(waits.lane(), byte);
+        if lines.is_empty() {
+            return Err(no_connection());
+        }
+        for line in lines {
+            self.run_by(&session, &line, run, (waits, self.deadline(waits))).await?;
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        self.places.try_acquire().map_err(|_| refused("too many calls at a time"))
+    }
+
+    fn deadline(&self, waits: Waits) -> Instant {
+        let waited = waits.replicas().map_or(Duration::ZERO, |replicas| replicas.timeout);
+        Instant::now() + self.timeout + waited
+    }
+
+    async fn session(&self, until: Instant) -> Result<Arc<Session>, CallError> {
+        match timeout_at(until, self.board.session()).await {
+            Ok(session) => session.map_err(|reason| refused(&reason)),
+            Err(_) => Err(refused("there was no connection in time")),
+        }
+    }
+
+    /// Runs a script by a connection.
+    async fn run_by(
+        &self,
+        session: &Session,
+        line: &Line,
+        run: &Run,
+        (waits, until): (Waits, Instant),
+    ) -> Result<(Value, Reached), CallError> {
+        let before = line.answers();
+        let mut connection = line.link.clone();
+        match timeout_at(until, send(&mut connection, run, waits.replicas())).await {
+            Ok(Ok(answer)) => {
+                line.note_answer();
                 Ok(answer)
             }
-            (Ok(result), _) => result,
-            (Err(_), Some((session, chosen, before))) => {
+            Ok(Err(error)) => Err(self.failed(session.number, (line, before), &error)),
+            Err(_) => {
                 let reason = format!("no answer within {:?}", self.timeout);
-                if chosen.note_silence(before) >= self.failures_max {
-                    self.board.give_up(session, reason.clone());
+                if line.note_silence(before) >= self.failures_max {
+                    self.board.give_up(session.number, reason.clone());
                 }
                 Err(CallError::Lost(reason))
             }
-            (Err(_), None) => Err(refused("there was no connection in time")),
         }
     }
 
@@ -132,6 +163,30 @@ impl Calls {
             false => CallError::Lost(words),
         }
     }
+}
+
+impl Waits {
+    fn lane(self) -> Lane {
+        match self {
+            Self::Not => Lane::Common,
+            Self::ForClaims | Self::ForReplicas(_) => Lane::Waiting,
+        }
+    }
+
+    fn replicas(self) -> Option<Replicas> {
+        match self {
+            Self::ForReplicas(replicas) => Some(replicas),
+            Self::Not | Self::ForClaims => None,
+        }
+    }
+}
+
+fn refused(reason: &str) -> CallError {
+    CallError::Refused(reason.to_owned())
+}
+
+fn no_connection() -> CallError {
+    refused("there is no connection")
 }
 
 async fn send(

@@ -47,8 +47,20 @@ pub(super) async fn check(
         check_info(&Info::parse(text), &options.url.topology)?;
     }
     check_rights(link, names).await?;
-    let [text] = &texts[..] else { return Ok(None) };
-    Ok(Info::parse(text).get("run_id").map(str::to_owned))
+    Ok(process_of(&texts))
+}
+
+/// Asks a server what its process is called, if it is one.
+pub(super) async fn process(link: &mut Link) -> Result<Option<String>, Trouble> {
+    let mut texts = Vec::new();
+    gather_texts(link.ask(redis::cmd("INFO").arg("server")).await?, &mut texts);
+    Ok(process_of(&texts))
+}
+
+/// What the process is called, if this is said of one.
+fn process_of(texts: &[String]) -> Option<String> {
+    let [text] = texts else { return None };
+    Info::parse(text).get("run_id").map(str::to_owned)
 }
 
 /// Takes the answers of all nodes.

@@ -120,6 +120,11 @@ impl Core {
         seen.process = Some(process);
     }
 
+    /// Whether a server's process is the one that was seen last, as far as they have names.
+    pub(super) fn is_with(&self, process: Option<&str>) -> bool {
+        process.is_some() && self.seen().process.as_deref() == process
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

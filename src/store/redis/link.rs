@@ -65,34 +65,44 @@ pub(super) struct Links {
     pub(super) common: Vec<Link>,
     /// For claims that wait for replicas.
     pub(super) waiting: Vec<Link>,
+    /// Where they lead, if it is one server.
+    pub(super) server: Option<Server>,
 }
 
-/// Connects; what the server says unasked goes to `pushes`.
+/// A server, where it was found.
+#[derive(Clone)]
+pub(super) struct Server(Client);
+
+impl Server {
+    /// Connects, on the runtime on which it's called; what the server says unasked goes to
+    /// `pushes`, and that the connection is lost.
+    pub(super) async fn connect(&self, pushes: impl AsyncPushSender) -> Result<Link, Trouble> {
+        let config = config().set_push_sender(pushes);
+        Ok(Link::Node(self.0.get_multiplexed_async_connection_with_config(&config).await?))
+    }
+}
+
+/// Connects; what the servers say unasked goes to `pushes`.
 pub(super) async fn open(
     options: &RedisOptions,
-    pushes: impl AsyncPushSender,
+    pushes: impl AsyncPushSender + Clone,
 ) -> Result<Links, Trouble> {
-    let client = match find(options).await? {
-        Place::Server(client) => client,
+    let server = match find(options).await? {
+        Place::Server(client) => Server(*client),
         Place::Cluster(nodes) => {
             let link = open_cluster(options, nodes, pushes).await?;
-            return Ok(Links { common: vec![link], waiting: Vec::new() });
+            return Ok(Links { common: vec![link], waiting: Vec::new(), server: None });
         }
     };
-    let config = config();
-    let first = client
-        .get_multiplexed_async_connection_with_config(&config.clone().set_push_sender(pushes))
-        .await?;
-    let mut links = Links { common: vec![Link::Node(first)], waiting: Vec::new() };
+    let mut links = Links { common: Vec::new(), waiting: Vec::new(), server: None };
     let waiting = options.url.replicas.map_or(0, |_| options.connections);
     for (links, count) in [(&mut links.common, options.connections), (&mut links.waiting, waiting)]
     {
         while links.len() < count {
-            let link = client.get_multiplexed_async_connection_with_config(&config).await?;
-            links.push(Link::Node(link));
+            links.push(server.connect(pushes.clone()).await?);
         }
     }
-    Ok(links)
+    Ok(Links { server: Some(server), ..links })
 }
 
 /// Connects once more, for what must not be in the way of the others.

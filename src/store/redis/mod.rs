@@ -5,6 +5,9 @@
 //! kept in the server's time and translated for whoever reads them: replicas need not agree on
 //! the time.
 //!
+//! What a worker asks goes by a connection of its own, which is driven by the worker: no other
+//! thread is woken for it. Before that is there, and in a cluster, it goes by those that all share.
+//!
 //! What is promised while something fails:
 //!
 //! * A replica dies: its claims stay. When their lease has run out, whoever finds one decides.
@@ -57,6 +60,7 @@ mod names;
 mod nodes;
 mod operate;
 mod options;
+mod own;
 mod scripts;
 mod secrets;
 mod sentinel;

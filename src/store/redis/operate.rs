@@ -84,7 +84,8 @@ pub(super) async fn swap(
     Ok(if is_written { Swap::Done } else { Swap::Lost(standing) })
 }
 
-/// Gives a claim back, unless it has led to an end.
+/// Gives a claim back, unless it has led to an end: behind the claim, which may still be on its
+/// way.
 pub(super) async fn give_back(
     core: &Core,
     key: &RecordKey,
@@ -92,7 +93,7 @@ pub(super) async fn give_back(
     waits: Waits,
 ) -> Result<(), CallError> {
     let run = script(core, key, Expected::HeldBy(token), &Next::Nothing(RELEASE));
-    core.calls.run_and_wait(first_byte(key), &run, waits).await.map(|_| ())
+    core.calls.run_behind(first_byte(key), &run, waits).await
 }
 
 /// Renews claims; where some can't be, the others are all the same.

@@ -30,9 +30,10 @@ pub struct RedisOptions {
     pub timeout: Duration,
     /// How long a claim counts without being renewed.
     pub lease: Duration,
-    /// How many connections there are to a server; a cluster has one for each of its nodes. Claims
-    /// that wait for replicas have as many of their own, and wait there one after the other. Once
-    /// records are listed, there is one more for that.
+    /// How many connections to a server all share; a cluster has one for each of its nodes. Claims
+    /// that wait for replicas have as many of their own, and wait there one after the other. Each
+    /// runtime that asks a single server gets one more of each kind for itself, up to 64 of them,
+    /// and once records are listed, there is one more for that.
     pub connections: usize,
     /// How many calls may be under way at a time; more are turned away.
     pub calls_max: usize,

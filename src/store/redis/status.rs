@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
-use super::link::{Link, Links};
+use super::link::{Link, Links, Server};
+use super::own::Own;
 
 /// Whether there is a connection.
 #[derive(Clone)]
@@ -24,6 +27,10 @@ pub(super) struct Session {
     lines: Vec<Arc<Line>>,
     /// Those that only claims go by, which may stand still for a moment.
     claim_lines: Vec<Arc<Line>>,
+    /// Those of single runtimes.
+    pub(super) own: Own,
+    /// Where more connections can be made, to the same server.
+    pub(super) server: Option<Server>,
 }
 
 /// What a connection is for.
@@ -58,15 +65,26 @@ pub(super) struct Board {
 }
 
 impl Session {
-    pub(super) fn new(number: u64, links: Links) -> Self {
-        let line = |link| Arc::new(Line { link, answers: 0.into(), failures: 0.into() });
+    /// Runtimes that have no connection of their own are told of by `wanted`.
+    pub(super) fn new(number: u64, links: Links, wanted: Sender<Handle>) -> Self {
+        let Links { common, waiting, server } = links;
+        let line = |link| Arc::new(Line::new(link));
         let all = |links: Vec<_>| links.into_iter().map(line).collect();
-        Self { number, lines: all(links.common), claim_lines: all(links.waiting) }
+        let own = Own::new(server.is_some().then_some(wanted));
+        Self { number, lines: all(common), claim_lines: all(waiting), own, server }
     }
 
-    /// The connection for what begins with this byte. What is said of one record goes by one
-    /// connection, so that it stays in order.
+    /// The connection for what begins with this byte: that of this runtime, or one that is shared.
     pub(super) fn line(&self, lane: Lane, byte: u8) -> Option<Arc<Line>> {
+        self.own.line(lane).or_else(|| self.shared_line(lane, byte))
+    }
+
+    /// All connections by which what begins with this byte may have gone, whoever has asked.
+    pub(super) fn all_lines(&self, lane: Lane, byte: u8) -> Vec<Arc<Line>> {
+        self.shared_line(lane, byte).into_iter().chain(self.own.lines(lane)).collect()
+    }
+
+    fn shared_line(&self, lane: Lane, byte: u8) -> Option<Arc<Line>> {
         let lines = match lane {
             Lane::Common => &self.lines,
             Lane::Waiting => &self.claim_lines,
@@ -75,11 +93,16 @@ impl Session {
     }
 
     pub(super) fn has_served(&self) -> bool {
-        self.lines.iter().any(|line| line.answers() > 0)
+        let own = self.own.lines(Lane::Common);
+        self.lines.iter().chain(&own).any(|line| line.answers() > 0)
     }
 }
 
 impl Line {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, answers: 0.into(), failures: 0.into() }
+    }
+
     pub(super) fn note_answer(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);

@@ -325,7 +325,7 @@ async fn a_closed_store_leaves_the_server() {
         let list: String = redis::from_redis_value(list).unwrap();
         list.lines().count()
     };
-    assert_eq!(clients(), 3);
+    until("it has all its connections", async || clients() == 4).await;
     drop(process);
     until("its connections are closed", async || clients() == 1).await;
 }

@@ -1,5 +1,6 @@
 //! What only the Redis store must do.
 
+mod connections;
 mod faults;
 mod lists;
 mod replicas;

@@ -1,0 +1,182 @@
+//! Connections of single runtimes, beside those that all share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use oncegate::store::{RedisOptions, Store as _, Swap};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Process, is_unavailable, options, until};
+use crate::key;
+use crate::server::{Folder, Server};
+
+/// A way to servers on which single connections can be held up; each that comes has a number.
+struct Way {
+    folder: Folder,
+    /// From which connection on nothing goes to the server.
+    held_from: watch::Sender<usize>,
+    seen: Arc<Seen>,
+    accepts: JoinHandle<()>,
+}
+
+/// What has been seen on a way.
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    /// How many bytes have come from callers, and gone to servers.
+    come: AtomicUsize,
+    gone: AtomicUsize,
+}
+
+impl Way {
+    /// The first connection leads to the first server, and so on; all further ones to the last.
+    fn to(servers: &[&Server]) -> Self {
+        let folder = Folder::new();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let targets: Vec<_> = servers.iter().map(|server| server.socket()).collect();
+        let (held_from, held) = watch::channel(usize::MAX);
+        let seen = Arc::new(Seen::default());
+        let counts = Arc::clone(&seen);
+        let accepts = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = counts.connections.fetch_add(1, Ordering::SeqCst);
+                let target = targets.get(number).or(targets.last()).unwrap().clone();
+                let held = (number, held.clone());
+                tokio::spawn(carry(stream, target, held, Arc::clone(&counts)));
+            }
+        });
+        Self { folder, held_from, seen, accepts }
+    }
+
+    /// One connection that is shared, and calls that may be silent for long.
+    fn options(&self, server: &Server) -> RedisOptions {
+        let url = format!("redis+unix://{}", self.socket().display());
+        let timeout = Duration::from_millis(300);
+        let url = url.parse().unwrap();
+        RedisOptions { url, timeout, connections: 1, failures_max: 1000, ..options(server) }
+    }
+
+    fn socket(&self) -> PathBuf {
+        Path::new(self.folder.path()).join("s")
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Whether all that callers have sent is with the servers.
+    fn is_clear(&self) -> bool {
+        self.seen.come.load(Ordering::SeqCst) == self.seen.gone.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.accepts.abort();
+    }
+}
+
+async fn carry(
+    client: UnixStream,
+    to: PathBuf,
+    (number, mut held): (usize, watch::Receiver<usize>),
+    seen: Arc<Seen>,
+) {
+    let Ok(server) = UnixStream::connect(to).await else { return };
+    let (mut asks, mut answers) = client.into_split();
+    let (mut answered, mut asked) = server.into_split();
+    let back = tokio::spawn(async move { tokio::io::copy(&mut answered, &mut answers).await });
+    let mut bytes = vec![0; 65536];
+    while let Ok(read @ 1..) = asks.read(&mut bytes).await {
+        seen.come.fetch_add(read, Ordering::SeqCst);
+        if held.wait_for(|from| number < *from).await.is_err()
+            || asked.write_all(&bytes[..read]).await.is_err()
+        {
+            break;
+        }
+        seen.gone.fetch_add(read, Ordering::SeqCst);
+    }
+    back.abort();
+}
+
+/// How many connections the server has besides the one that asks.
+fn clients(server: &Server) -> usize {
+    let list = server.ask(&["CLIENT", "LIST"]);
+    let list: String = redis::from_redis_value(list).unwrap();
+    list.lines().count() - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_runtime_has_a_connection_of_its_own() {
+    let server = Server::start(&[]);
+    let process = Arc::new(Process::new(options(&server)).await);
+    assert_eq!(clients(&server), 2);
+    process.keep(&key(1), 1, "answer").await;
+    until("it has its own", async || clients(&server) == 3).await;
+    let other = Arc::clone(&process);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.unwrap();
+        runtime.block_on(other.keep(&key(2), 2, "answer"));
+        runtime
+    });
+    let runtime = tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
+    // It's made while the runtime runs.
+    let runtime = tokio::task::spawn_blocking(move || {
+        runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
+        runtime
+    });
+    until("the other has its own, too", async || clients(&server) == 4).await;
+    // They end with their runtime, and it's used again by whoever is left.
+    runtime.await.unwrap().shutdown_background();
+    until("all can be used", async || process.store.load(&key(2)).await.is_ok()).await;
+    process.claim_at_last(&key(3), &process.in_flight(3)).await;
+    until("it has its own again", async || clients(&server) == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_late_on_a_runtimes_own_connection_is_given_back() {
+    let server = Server::start(&[]);
+    let way = Way::to(&[&server]);
+    let asked = way.options(&server);
+    let plain = RedisOptions { url: server.url(), ..asked.clone() };
+    let (process, other) = (Process::new(asked).await, Process::new(plain).await);
+    process.keep(&key(9), 9, "answer").await;
+    until("there is another connection", async || way.connections() == 2).await;
+    way.held_from.send_replace(1);
+    // As long as what is asked goes by the one that is shared, it is answered.
+    let mut late = 100;
+    until("the own connection is used", async || {
+        late += 1;
+        is_unavailable(&process.claim(&key(late), &process.in_flight(late as u64)).await)
+    })
+    .await;
+    // Long enough for it to be given back twice by the connection that is shared.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(other.load(&key(late)).await, None);
+    way.held_from.send_replace(usize::MAX);
+    until("the claim has come", async || way.is_clear()).await;
+    until("it is given back", async || other.load(&key(late)).await.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_to_another_server_by_now_is_not_followed() {
+    let (first, second) = (Server::start(&[]), Server::start(&[]));
+    let way = Way::to(&[&first, &second]);
+    let process = Process::new(way.options(&first)).await;
+    process.keep(&key(1), 1, "answer").await;
+    until("another connection was tried", async || way.connections() == 2).await;
+    for number in 10..30 {
+        let claim = process.in_flight(number as u64);
+        assert_eq!(process.claim(&key(number), &claim).await, Ok(Swap::Done));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(process.store.trouble(), None);
+    assert!(matches!(second.ask(&["DBSIZE"]), redis::Value::Int(0)));
+    assert_eq!(way.connections(), 2);
+}
