@@ -66,7 +66,7 @@ impl Campaign {
             Some(_) => None,
             None => Some(Origin::start().await),
         };
-        let upstream = hung.as_ref().map_or_else(|| origin.as_ref().unwrap().addr, |it| it.addr);
+        let upstream = hung.as_ref().map_or_else(|| origin.as_ref().unwrap().addr, Hung::addr);
         let mut proxy = self.start(upstream).await;
         let client = Client::of(proxy.addr());
         let load = Load::begin(&client, &format!("load-{number}"));
@@ -78,11 +78,12 @@ impl Campaign {
         if let Some(origin) = &origin {
             origin.respond(|_| crate::support::Act::Ledger);
         }
-        drop(hung);
+        let place = hung.map(Hung::end);
         let origin = match origin.take() {
             Some(origin) => origin,
             None => Origin::at(upstream).await,
         };
+        drop(place);
         let proxy = self.start(upstream).await;
         let client = Client::of(proxy.addr());
         // Others go on while everything is asked for again.

@@ -3,11 +3,12 @@
 //! Pipelined requests are for HTTP/1.1 callers alone: in HTTP/2 each request has a stream of its
 //! own.
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::support::{
-    Act, Answer, Gate, How, Origin, Proxy, assert_executed, assert_one_executed, assert_problem,
-    assert_replay, assert_same_answer, client, every_way, every_way_out, outstanding, read_all,
+    Act, Answer, Gate, How, Origin, Proxy, Reserved, assert_executed, assert_one_executed,
+    assert_problem, assert_replay, assert_same_answer, client, every_way, every_way_out,
+    outstanding, read_all,
 };
 
 every_way! {
@@ -166,38 +167,43 @@ async fn waiters_that_leave_do_not_disturb_those_that_stay() {
 
 /// A listener whose queue is full: connecting to it neither succeeds nor fails.
 struct Silent {
-    listener: tokio::net::TcpListener,
+    place: Reserved,
+    listener: TcpListener,
     _queued: Vec<TcpStream>,
 }
 
 impl Silent {
     async fn start() -> Self {
+        let place = Reserved::new();
+        let addr = place.addr;
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("setting SO_REUSEADDR");
-        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("binding");
+        socket.bind(addr).expect("binding");
         let listener = socket.listen(1).expect("listening");
-        let addr = listener.local_addr().expect("an address");
         let mut queued = Vec::new();
         let patience = std::time::Duration::from_millis(200);
         while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(addr)).await {
             queued.push(stream.expect("a place in the queue"));
         }
-        Self { listener, _queued: queued }
+        Self { place, listener, _queued: queued }
     }
 }
 
 /// K2: where nothing was sent, all who wait are told so at once, and the key is free.
 async fn waiters_of_an_unsent_request_are_told_and_the_key_is_free() {
     let silent = Silent::start().await;
-    let addr = silent.listener.local_addr().expect("an address");
-    let proxy = Proxy::before_address(addr).arg("--upstream-connect-timeout", "3s").start().await;
+    let proxy = Proxy::before_address(silent.place.addr)
+        .arg("--upstream-connect-timeout", "3s")
+        .start()
+        .await;
     let request = client(&proxy).post("/charges").key("k1").body("10");
     let mut callers = outstanding(&proxy, &request, 50).await;
     for reply in read_all(&mut callers).await {
         assert_problem(&reply, 502, "upstream-unreachable");
     }
-    drop(silent);
-    let origin = Origin::at(addr).await;
+    let Silent { place, listener, .. } = silent;
+    drop(listener);
+    let origin = place.serve().await;
     let first = request.clone().send().await;
     assert_executed(&first);
     assert_replay(&first, &request.send().await);

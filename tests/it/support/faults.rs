@@ -20,16 +20,21 @@ pub struct Reserved {
 
 impl Reserved {
     pub fn new() -> Self {
+        Self::at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    /// This port. Whoever listens there next must do so with `SO_REUSEADDR`.
+    pub fn at(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("setting SO_REUSEADDR");
-        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("binding");
+        socket.bind(addr).expect("binding");
         let addr = socket.local_addr().expect("a bound socket has an address");
         Self { socket, addr }
     }
 
     /// An origin at this port.
     pub async fn serve(self) -> Origin {
-        Origin::at(self.release()).await
+        Origin::at(self.addr).await
     }
 
     /// The port, which is free from now on.

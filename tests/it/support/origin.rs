@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::script::{Act, How, Step};
 use super::wire::{Ending, Fields, Framing, Wire};
-use super::{Outgoing, Way, h2_origin, within};
+use super::{Outgoing, Reserved, Way, h2_origin, within};
 
 /// The longest body that is shown as it is, and not as its hash.
 const SHOWN_BYTES_MAX: usize = 1024;
@@ -82,6 +82,8 @@ pub struct Origin {
     pub speaks: Outgoing,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
+    /// Nobody else gets the port, even after it has stopped.
+    _place: Reserved,
 }
 
 impl Origin {
@@ -92,8 +94,9 @@ impl Origin {
 
     /// Starts on this address, such as that of an origin that was stopped.
     pub async fn at(addr: SocketAddr) -> Self {
+        let place = Reserved::at(addr);
+        let addr = place.addr;
         let listener = TcpListener::bind(addr).await.expect("binding a loopback port");
-        let addr = listener.local_addr().expect("a bound socket has an address");
         let state = State {
             requests: Vec::new(),
             executions: HashMap::new(),
@@ -111,7 +114,7 @@ impl Origin {
         });
         let speaks = Way::now().outgoing;
         let accepting = tokio::spawn(accept(listener, speaks, Arc::clone(&shared)));
-        Self { addr, speaks, shared, accepting }
+        Self { addr, speaks, shared, accepting, _place: place }
     }
 
     /// An address where nobody listens: connections to it are refused.
