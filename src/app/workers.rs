@@ -86,6 +86,7 @@ impl Workers {
         let mut state = self.state();
         let runtime = Handle::current();
         let upstream = self.0.common.connect(&state.settings, &runtime);
+        self.0.common.engine.attach(&runtime);
         let traffic = self.0.common.metrics.traffic();
         let live = Live::new(self.0.common.build(&state.settings, upstream, &traffic));
         state.places.push(Place { runtime, traffic, live: live.clone() });

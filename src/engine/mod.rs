@@ -13,6 +13,7 @@ mod unprotected;
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -139,6 +140,11 @@ impl Engine {
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
+    }
+
+    /// Takes note of the runtime of a worker, which will ask often.
+    pub fn attach(&self, worker: &Handle) {
+        self.0.store.attach(worker);
     }
 
     /// How many operations run, and how many callers wait for others' operations.

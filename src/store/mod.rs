@@ -12,6 +12,8 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 pub use disk::{DiskOpenError, DiskOptions, DiskStore, Durability};
 pub use kept::RECORD_BYTES;
 pub use list::{Cursor, CursorError, Listed, Page, Summary};
@@ -52,6 +54,12 @@ pub trait Store: Debug + Send + Sync + 'static {
         expected: Expected,
         next: Option<Record>,
     ) -> StoreFuture<'a, Swap>;
+
+    /// Takes note of the runtime of a worker, which will ask often: what it asks should wake no
+    /// other thread.
+    fn attach(&self, worker: &Handle) {
+        let _ = worker;
+    }
 
     /// How long a claim counts without being renewed; nothing if it lives as long as the process.
     fn lease(&self) -> Option<Duration>;

@@ -89,3 +89,22 @@ async fn namespaces_are_apart() {
     eventually("both were executed", async || fleet.origin.hits() == 1 && apart.origin.hits() == 1)
         .await;
 }
+
+/// What a worker asks goes by a connection of its own, beside the two that all share; the thread
+/// that looks after the store needs none.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_worker_has_a_connection_of_its_own() {
+    let fleet = Fleet::start(2, &[]).await;
+    let connections = || {
+        let list = fleet.redis().ask(&["CLIENT", "LIST"]);
+        let list: String = redis::from_redis_value(list).unwrap();
+        list.lines().filter(|client| !client.contains("cmd=client")).count()
+    };
+    eventually("three for each instance", async || connections() == 6).await;
+    assert_executed(&fleet.charge(0, "a").send().await);
+    assert!(fleet.charge(1, "a").send().await.is_repeat());
+    assert_eq!(connections(), 6);
+    for replica in &fleet.replicas {
+        assert!(!replica.log().contains("panic"), "{}", replica.log());
+    }
+}

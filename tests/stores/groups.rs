@@ -49,6 +49,11 @@ pub(crate) fn on_port(arguments: &[&str]) -> (u16, Server) {
 
 /// The same, with another way to speak.
 pub(crate) fn on_port_by(wire: &Wire, arguments: &[&str]) -> (u16, Server) {
+    on_ports_by(wire, |_| arguments.iter().map(|&argument| argument.to_owned()).collect())
+}
+
+/// The same, told what depends on another port.
+fn on_ports_by(wire: &Wire, arguments: impl Fn(u16) -> Vec<String>) -> (u16, Server) {
     let tries = (0..5).find_map(|_| {
         let port = free_port();
         let mut told = vec![format!("--{}", wire.port), port.to_string()];
@@ -56,8 +61,9 @@ pub(crate) fn on_port_by(wire: &Wire, arguments: &[&str]) -> (u16, Server) {
         for (name, value) in &wire.settings {
             told.extend([format!("--{name}"), value.clone()]);
         }
+        told.extend(arguments(free_port()));
         let told: Vec<_> = told.iter().map(String::as_str).collect();
-        Some((port, Server::try_start(&[&told, arguments].concat())?))
+        Some((port, Server::try_start(&told)?))
     });
     tries.expect("a port that is free")
 }
@@ -110,13 +116,12 @@ pub(crate) fn cluster_by(
     replicas: usize,
     arguments: &[&str],
 ) -> (Vec<u16>, Vec<Server>) {
-    let (ports, servers): (Vec<_>, Vec<_>) = (0..3 * (1 + replicas))
-        .map(|_| {
-            let bus = free_port().to_string();
-            let clustered = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-            on_port_by(wire, &[&clustered, arguments].concat())
-        })
-        .unzip();
+    let clustered = |bus: u16| {
+        let told = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
+        [&told, arguments].concat().into_iter().map(str::to_owned).collect()
+    };
+    let servers = (0..3 * (1 + replicas)).map(|_| on_ports_by(wire, clustered));
+    let (ports, servers): (Vec<_>, Vec<_>) = servers.unzip();
     let nodes: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
     let told = ["--cluster-replicas", &replicas.to_string(), "--cluster-yes"];

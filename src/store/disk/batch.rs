@@ -93,7 +93,8 @@ impl Write {
             records.wrote(bytes);
         }
         let notice = match claim {
-            Some((next, _)) if self.expected == Expected::Absent => {
+            // Whoever writes a claim again has one.
+            Some((next, _)) if self.expected != Expected::HeldBy(next.record.token) => {
                 untold.claimed(self.key, next.record.token)
             }
             _ => Swap::Done.into(),

@@ -74,10 +74,18 @@ impl Calls {
         let until = self.deadline(waits);
         let session = self.session(until).await?;
         let line = session.line(waits.lane(), byte).ok_or_else(no_connection)?;
-        self.run_by(&session, &line, run, (waits, until)).await
+        let before = line.answers();
+        if let Some(answered) = self.run_by(&session, &line, run, (waits, until)).await {
+            return answered;
+        }
+        if line.note_silence(before) >= self.failures_max {
+            self.board.give_up(session.number, self.silence());
+        }
+        Err(CallError::Lost(self.silence()))
     }
 
-    /// Runs a script behind all that was asked with this byte before, by whichever connection.
+    /// Runs a script behind all that was asked with this byte before in this session, by whichever
+    /// connection. That one says nothing is left to those to note who need it.
     pub(super) async fn run_behind(
         &self,
         byte: u8,
@@ -90,10 +98,14 @@ impl Calls {
         if lines.is_empty() {
             return Err(no_connection());
         }
+        let mut result = Ok(());
         for line in lines {
-            self.run_by(&session, &line, run, (waits, self.deadline(waits))).await?;
+            let until = self.deadline(waits);
+            let answered = self.run_by(&session, &line, run, (waits, until)).await;
+            let answered = answered.unwrap_or_else(|| Err(CallError::Lost(self.silence())));
+            result = answered.map(|_| ()).and(result);
         }
-        Ok(())
+        result
     }
 
     fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
@@ -112,30 +124,25 @@ impl Calls {
         }
     }
 
-    /// Runs a script by a connection.
+    fn silence(&self) -> String {
+        format!("no answer within {:?}", self.timeout)
+    }
+
+    /// Runs a script by a connection; nothing, if it's not answered in time.
     async fn run_by(
         &self,
         session: &Session,
         line: &Line,
         run: &Run,
         (waits, until): (Waits, Instant),
-    ) -> Result<(Value, Reached), CallError> {
+    ) -> Option<Result<(Value, Reached), CallError>> {
         let before = line.answers();
         let mut connection = line.link.clone();
-        match timeout_at(until, send(&mut connection, run, waits.replicas())).await {
-            Ok(Ok(answer)) => {
-                line.note_answer();
-                Ok(answer)
-            }
-            Ok(Err(error)) => Err(self.failed(session.number, (line, before), &error)),
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.timeout);
-                if line.note_silence(before) >= self.failures_max {
-                    self.board.give_up(session.number, reason.clone());
-                }
-                Err(CallError::Lost(reason))
-            }
+        let sent = timeout_at(until, send(&mut connection, run, waits.replicas())).await.ok()?;
+        if sent.is_ok() {
+            line.note_answer();
         }
+        Some(sent.map_err(|error| self.failed(session.number, (line, before), &error)))
     }
 
     /// What an error says, of the call and of the connection.

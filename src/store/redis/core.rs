@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{PushInfo, PushKind, Value};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::abandoned::Abandoned;
 use super::aside::Aside;
@@ -11,6 +13,7 @@ use super::checks::{self, Mark};
 use super::front::Front;
 use super::names::Names;
 use super::options::{RedisOptions, RedisTime};
+use super::own::WORKERS_MAX;
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::idempotency::RecordKey;
@@ -30,6 +33,8 @@ pub(super) struct Core {
     pub(super) front: Front,
     pub(super) waiters: Waiters,
     pub(super) abandoned: Abandoned,
+    /// The workers, by their runtimes.
+    pub(super) workers: watch::Sender<Vec<Handle>>,
     seen: Mutex<Seen>,
 }
 
@@ -57,11 +62,24 @@ impl Core {
             front: Front::new(options.front_bytes_max, clock.clone(), Arc::clone(&metrics)),
             waiters: Waiters::default(),
             abandoned: Abandoned::default(),
+            workers: watch::Sender::default(),
             seen: Mutex::default(),
             options,
             clock,
             metrics,
         }
+    }
+
+    /// Takes a worker, which gets connections of its own.
+    pub(super) fn attach(&self, worker: &Handle) {
+        self.workers.send_if_modified(|workers| {
+            let is_known = workers.iter().any(|known| known.id() == worker.id());
+            let is_taken = !is_known && workers.len() < WORKERS_MAX;
+            if is_taken {
+                workers.push(worker.clone());
+            }
+            is_taken
+        });
     }
 
     /// What scripts are given as the time: nothing, so that they take the server's.
@@ -120,9 +138,9 @@ impl Core {
         seen.process = Some(process);
     }
 
-    /// Whether a server's process is the one that was seen last, as far as they have names.
-    pub(super) fn is_with(&self, process: Option<&str>) -> bool {
-        process.is_some() && self.seen().process.as_deref() == process
+    /// What the server's process is called that was seen last.
+    pub(super) fn process(&self) -> Option<String> {
+        self.seen().process.clone()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

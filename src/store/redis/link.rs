@@ -11,7 +11,9 @@ use redis::{
     IntoConnectionInfo as _, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult,
     TlsCertificates, Value,
 };
+use socket2::TcpKeepalive;
 
+use super::checks;
 use super::options::{Login, RedisOptions, RedisTls};
 use super::sentinel;
 use super::trouble::Trouble;
@@ -19,6 +21,12 @@ use super::url::{Node, Security, Topology};
 
 /// How long one connection may take to be there.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long nothing is said on a connection before it's seen whether it is still there.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// Between two attempts to see that.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many calls may wait to be written to a connection; further ones wait for room.
 const QUEUE: usize = 1024;
@@ -80,6 +88,20 @@ impl Server {
         let config = config().set_push_sender(pushes);
         Ok(Link::Node(self.0.get_multiplexed_async_connection_with_config(&config).await?))
     }
+
+    /// The same, if it leads to the process with this name: what the address stands for may have
+    /// changed, and records must not be on two servers.
+    pub(super) async fn connect_to(
+        &self,
+        process: Option<&str>,
+        pushes: impl AsyncPushSender,
+    ) -> Result<Link, Trouble> {
+        let mut link = self.connect(pushes).await?;
+        match checks::process(&mut link).await?.as_deref() == process {
+            true => Ok(link),
+            false => Err(Trouble::Unreachable("another server is at its address".into())),
+        }
+    }
 }
 
 /// Connects; what the servers say unasked goes to `pushes`.
@@ -94,15 +116,16 @@ pub(super) async fn open(
             return Ok(Links { common: vec![link], waiting: Vec::new(), server: None });
         }
     };
-    let mut links = Links { common: Vec::new(), waiting: Vec::new(), server: None };
-    let waiting = options.url.replicas.map_or(0, |_| options.connections);
-    for (links, count) in [(&mut links.common, options.connections), (&mut links.waiting, waiting)]
-    {
+    let mut first = server.connect(pushes.clone()).await?;
+    let process = checks::process(&mut first).await?;
+    let (mut common, mut waiting) = (vec![first], Vec::new());
+    let count = options.url.replicas.map_or(0, |_| options.connections);
+    for (links, count) in [(&mut common, options.connections), (&mut waiting, count)] {
         while links.len() < count {
-            links.push(server.connect(pushes.clone()).await?);
+            links.push(server.connect_to(process.as_deref(), pushes.clone()).await?);
         }
     }
-    Ok(Links { server: Some(server), ..links })
+    Ok(Links { common, waiting, server: Some(server) })
 }
 
 /// Connects once more, for what must not be in the way of the others.
@@ -195,7 +218,13 @@ fn plain(
     settings: RedisConnectionInfo,
 ) -> Result<ConnectionInfo, Trouble> {
     let info = address.into_connection_info()?.set_redis_settings(settings.set_skip_set_lib_name());
-    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    Ok(info.set_tcp_settings(tcp()))
+}
+
+/// What is between may forget a connection on which nothing is said, and tell nobody.
+fn tcp() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
 }
 
 fn login(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
@@ -218,7 +247,7 @@ async fn open_cluster(
     let mut builder = ClusterClientBuilder::new(nodes)
         .use_protocol(ProtocolVersion::RESP3)
         .push_sender(pushes)
-        .tcp_settings(TcpSettings::default().set_nodelay(true))
+        .tcp_settings(tcp())
         .retries(CLUSTER_RETRIES)
         .connection_timeout(CONNECT_TIMEOUT)
         .response_timeout(CONNECT_TIMEOUT);

@@ -13,9 +13,9 @@
 //! * A replica dies: its claims stay. When their lease has run out, whoever finds one decides.
 //! * A call is not answered in time: [`StoreError::Unavailable`]. A claim that may have been made
 //!   is ours if it is asked for again with its token, and is given back if it is not.
-//! * The server stands still, or is away: after `failures_max` unanswered calls in a row, or when
-//!   a lost connection can't be replaced at once, calls fail at once. It is tried again after 100
-//!   ms, and then after twice as long each time, up to 5 s.
+//! * The server stands still, or is away: after `failures_max` unanswered calls in a row on one
+//!   connection, or when a lost connection can't be replaced at once, calls fail at once. It is
+//!   tried again after 100 ms, and then after twice as long each time, up to 5 s.
 //! * The server is restarted without its records or with older ones, or flushed: operations may
 //!   run again. It is noticed by a mark that went with them, or by its count, which has gone back;
 //!   it is counted and logged, and answers that a process has at hand are still given. What was
@@ -76,6 +76,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use options::{
@@ -135,6 +136,10 @@ impl Store for RedisStore {
         next: Option<Record>,
     ) -> StoreFuture<'a, Swap> {
         Box::pin(operate::swap(&self.core, key, expected, next))
+    }
+
+    fn attach(&self, worker: &Handle) {
+        self.core.attach(worker);
     }
 
     fn lease(&self) -> Option<Duration> {

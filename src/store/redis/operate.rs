@@ -92,8 +92,11 @@ pub(super) async fn give_back(
     token: LeaseToken,
     waits: Waits,
 ) -> Result<(), CallError> {
-    let run = script(core, key, Expected::HeldBy(token), &Next::Nothing(RELEASE));
-    core.calls.run_behind(first_byte(key), &run, waits).await
+    core.calls.run_behind(first_byte(key), &release(core, key, token), waits).await
+}
+
+fn release(core: &Core, key: &RecordKey, token: LeaseToken) -> Run {
+    script(core, key, Expected::HeldBy(token), &Next::Nothing(RELEASE))
 }
 
 /// Renews claims; where some can't be, the others are all the same.
@@ -183,7 +186,8 @@ async fn claim(
     if let (true, Some(wanted), Reached::Replicas(reached)) = (reply.done, replicas, reached)
         && reached < wanted.count
     {
-        if give_back(core, key, token, Waits::Not).await.is_ok() {
+        // The claim has come, so that any connection is behind it.
+        if core.calls.run(first_byte(key), &release(core, key, token)).await.is_ok() {
             claiming.ended();
         }
         let reason = format!("{reached} of {} replicas have taken the claim", wanted.count);

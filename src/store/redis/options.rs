@@ -32,12 +32,13 @@ pub struct RedisOptions {
     pub lease: Duration,
     /// How many connections to a server all share; a cluster has one for each of its nodes. Claims
     /// that wait for replicas have as many of their own, and wait there one after the other. Each
-    /// runtime that asks a single server gets one more of each kind for itself, up to 64 of them,
-    /// and once records are listed, there is one more for that.
+    /// worker has one more of each kind for itself, if there is a single server, and once records
+    /// are listed, there is one more for that.
     pub connections: usize,
     /// How many calls may be under way at a time; more are turned away.
     pub calls_max: usize,
-    /// After how many calls in a row without an answer the store rests for a moment.
+    /// After how many calls in a row without an answer on one connection the store rests for a
+    /// moment.
     pub failures_max: u32,
     /// The room for answers that this process has at hand, in bytes.
     pub front_bytes_max: u64,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::link::{Link, Links, Server};
@@ -27,7 +25,7 @@ pub(super) struct Session {
     lines: Vec<Arc<Line>>,
     /// Those that only claims go by, which may stand still for a moment.
     claim_lines: Vec<Arc<Line>>,
-    /// Those of single runtimes.
+    /// Those of single workers.
     pub(super) own: Own,
     /// Where more connections can be made, to the same server.
     pub(super) server: Option<Server>,
@@ -65,16 +63,15 @@ pub(super) struct Board {
 }
 
 impl Session {
-    /// Runtimes that have no connection of their own are told of by `wanted`.
-    pub(super) fn new(number: u64, links: Links, wanted: Sender<Handle>) -> Self {
+    pub(super) fn new(number: u64, links: Links) -> Self {
         let Links { common, waiting, server } = links;
         let line = |link| Arc::new(Line::new(link));
         let all = |links: Vec<_>| links.into_iter().map(line).collect();
-        let own = Own::new(server.is_some().then_some(wanted));
+        let own = Own::default();
         Self { number, lines: all(common), claim_lines: all(waiting), own, server }
     }
 
-    /// The connection for what begins with this byte: that of this runtime, or one that is shared.
+    /// The connection for what begins with this byte: that of whoever asks, or one that is shared.
     pub(super) fn line(&self, lane: Lane, byte: u8) -> Option<Arc<Line>> {
         self.own.line(lane).or_else(|| self.shared_line(lane, byte))
     }

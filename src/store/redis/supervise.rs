@@ -5,20 +5,19 @@ use std::thread;
 use std::time::Duration;
 
 use redis::PushInfo;
-use redis::aio::AsyncPushSender;
-use tokio::runtime::{self, Handle};
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Waits;
 use super::checks;
 use super::core::{Core, Data};
-use super::link::{self, CONNECT_TIMEOUT, Server};
+use super::link::{self, CONNECT_TIMEOUT};
 use super::operate;
 use super::options::RedisOpenError;
-use super::own::{Pair, RUNTIMES_MAX};
+use super::own;
 use super::status::{Session, Status};
 use super::trouble::Trouble;
 
@@ -36,7 +35,8 @@ pub(super) type First = oneshot::Receiver<Result<(), Trouble>>;
 
 /// Starts the thread, which runs until `stop` is cancelled.
 ///
-/// Connections live on a runtime of their own, since workers come and go with theirs.
+/// The connections that all share live on a runtime of their own, since workers come and go with
+/// theirs.
 pub(super) fn start(core: Arc<Core>, stop: CancellationToken) -> Result<First, RedisOpenError> {
     let failed = |error: std::io::Error| RedisOpenError::Thread(error.to_string());
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -44,7 +44,7 @@ pub(super) fn start(core: Arc<Core>, stop: CancellationToken) -> Result<First, R
     let run = move || {
         let _closing = Closing(Arc::clone(&core));
         runtime.block_on(async {
-            let supervisor = Supervisor::new(core);
+            let supervisor = Supervisor { core, pause: Duration::ZERO, made: 0 };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = supervisor.run(told) => {}
@@ -70,15 +70,9 @@ struct Supervisor {
     pause: Duration,
     /// How many sessions were begun.
     made: u64,
-    /// Runtimes that have no connections of their own.
-    wanted: (Sender<Handle>, Receiver<Handle>),
 }
 
 impl Supervisor {
-    fn new(core: Arc<Core>) -> Self {
-        Self { core, pause: Duration::ZERO, made: 0, wanted: mpsc::channel(RUNTIMES_MAX) }
-    }
-
     async fn run(mut self, told: oneshot::Sender<Result<(), Trouble>>) {
         let mut told = Some(told);
         loop {
@@ -111,7 +105,15 @@ impl Supervisor {
 
     async fn open(&self, number: u64) -> Result<Arc<Session>, Trouble> {
         let core = &self.core;
-        let mut links = link::open(&core.options, self.hears(number)).await?;
+        let hears = Arc::downgrade(core);
+        let pushes = move |push: PushInfo| match hears.upgrade() {
+            Some(core) => {
+                core.hear(number, &push);
+                Ok(())
+            }
+            None => Err(()),
+        };
+        let mut links = link::open(&core.options, pushes).await?;
         if let Some(first) = links.common.first_mut() {
             core.note_process(checks::check(first, &core.options, &core.names).await?);
             first.subscribe(&core.names.channel).await?;
@@ -126,75 +128,18 @@ impl Supervisor {
                 Data::Reset => {}
             }
         }
-        let (wanted, _) = &self.wanted;
-        Ok(Arc::new(Session::new(number, links, wanted.clone())))
-    }
-
-    /// Takes what a session's servers say unasked.
-    fn hears(&self, number: u64) -> impl AsyncPushSender + Clone + use<> {
-        let core = Arc::downgrade(&self.core);
-        move |push: PushInfo| match core.upgrade() {
-            Some(core) => {
-                core.hear(number, &push);
-                Ok(())
-            }
-            None => Err(()),
-        }
-    }
-
-    /// Connects for each runtime that has no connections of its own.
-    async fn equip(&mut self, session: &Session) {
-        while let Some(runtime) = self.wanted.1.recv().await {
-            let Some(server) = session.server.clone() else { continue };
-            match self.connect_on(&runtime, server, session.number).await {
-                Ok(lines) => session.own.add(runtime.id(), &lines),
-                // It goes on by those that all share.
-                Err(trouble) => {
-                    let trouble = self.core.calls.secrets.hide_in(trouble);
-                    tracing::debug!(reason = trouble.reason(), "a worker shares connections");
-                }
-            }
-        }
-    }
-
-    /// Connects on a runtime, to the server that the session is with.
-    async fn connect_on(
-        &self,
-        runtime: &Handle,
-        server: Server,
-        number: u64,
-    ) -> Result<Pair, Trouble> {
-        let (core, hears) = (Arc::clone(&self.core), self.hears(number));
-        let waits = core.options.url.replicas.is_some();
-        let connecting = runtime.spawn(timeout(CONNECT_TIMEOUT, async move {
-            let mut common = server.connect(hears.clone()).await?;
-            let waiting = match waits {
-                true => Some(server.connect(hears).await?),
-                false => None,
-            };
-            let process = checks::process(&mut common).await?;
-            // A name may lead to another by now, and records must not be on two.
-            match core.is_with(process.as_deref()) {
-                true => Ok(Pair::new(common, waiting)),
-                false => Err(Trouble::Unreachable("another server has its place".into())),
-            }
-        }));
-        match connecting.await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(_)) => Err(Trouble::Unreachable("no answer in time".into())),
-            Err(_) => Err(Trouble::Unreachable("the runtime has ended".into())),
-        }
+        Ok(Arc::new(Session::new(number, links)))
     }
 
     /// Lets calls use the session until it is of no use any more.
     async fn serve(&mut self, session: &Arc<Session>) {
-        let core = &Arc::clone(&self.core);
+        let core = &self.core;
         core.waiters.wake_all();
         tracing::info!(server = %core.options.url, "the store is connected");
         let broken = tokio::select! {
             broken = core.calls.board.given_up(session.number) => broken,
             () = give_back(core) => return,
-            () = self.equip(session) => return,
+            () = own::equip(core, session) => return,
         };
         if session.has_served() {
             self.pause = Duration::ZERO;
@@ -225,11 +170,16 @@ async fn give_back(core: &Arc<Core>) {
         core.abandoned.wait().await;
         // Whoever made such a claim may do so again, and late ones come in meanwhile.
         sleep(RELEASE_PAUSE).await;
+        let mut calls = JoinSet::new();
         for (key, token) in core.abandoned.batch() {
-            if operate::give_back(core, &key, token, waits).await.is_ok() {
-                core.abandoned.told(&key, token);
-            }
+            let core = Arc::clone(core);
+            calls.spawn(async move {
+                if operate::give_back(&core, &key, token, waits).await.is_ok() {
+                    core.abandoned.told(&key, token);
+                }
+            });
         }
+        calls.join_all().await;
     }
 }
 

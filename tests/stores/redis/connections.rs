@@ -1,4 +1,4 @@
-//! Connections of single runtimes, beside those that all share.
+//! Connections of single workers, beside those that all share.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ struct Seen {
     /// How many bytes have come from callers, and gone to servers.
     come: AtomicUsize,
     gone: AtomicUsize,
+    /// How many have come by another than the first connection.
+    come_by_others: AtomicUsize,
 }
 
 impl Way {
@@ -94,6 +96,7 @@ async fn carry(
     let mut bytes = vec![0; 65536];
     while let Ok(read @ 1..) = asks.read(&mut bytes).await {
         seen.come.fetch_add(read, Ordering::SeqCst);
+        seen.come_by_others.fetch_add(read * number.min(1), Ordering::SeqCst);
         if held.wait_for(|from| number < *from).await.is_err()
             || asked.write_all(&bytes[..read]).await.is_err()
         {
@@ -104,58 +107,83 @@ async fn carry(
     back.abort();
 }
 
-/// How many connections the server has besides the one that asks.
-fn clients(server: &Server) -> usize {
+/// What the server says of its connections, but for the one that asks; the oldest first.
+fn clients(server: &Server) -> Vec<String> {
     let list = server.ask(&["CLIENT", "LIST"]);
     let list: String = redis::from_redis_value(list).unwrap();
-    list.lines().count() - 1
+    let others = list.lines().filter(|client| !client.contains("cmd=client"));
+    others.map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_runtime_has_a_connection_of_its_own() {
+async fn each_worker_has_a_connection_of_its_own() {
     let server = Server::start(&[]);
     let process = Arc::new(Process::new(options(&server)).await);
-    assert_eq!(clients(&server), 2);
-    process.keep(&key(1), 1, "answer").await;
-    until("it has its own", async || clients(&server) == 3).await;
-    let other = Arc::clone(&process);
-    let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.unwrap();
-        runtime.block_on(other.keep(&key(2), 2, "answer"));
-        runtime
-    });
-    let runtime = tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
-    // It's made while the runtime runs.
-    let runtime = tokio::task::spawn_blocking(move || {
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
-        runtime
-    });
-    until("the other has its own, too", async || clients(&server) == 4).await;
-    // They end with their runtime, and it's used again by whoever is left.
-    runtime.await.unwrap().shutdown_background();
-    until("all can be used", async || process.store.load(&key(2)).await.is_ok()).await;
-    process.claim_at_last(&key(3), &process.in_flight(3)).await;
-    until("it has its own again", async || clients(&server) == 3).await;
+    until("the first has its own", async || clients(&server).len() == 3).await;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let other = builder.worker_threads(1).enable_all().build().unwrap();
+    for _ in 0..3 {
+        process.store.attach(other.handle());
+    }
+    until("the second has its own, too", async || clients(&server).len() == 4).await;
+    let mut number = 10;
+    until("it is used", async || {
+        number += 1;
+        let process = Arc::clone(&process);
+        other.spawn(async move { process.keep(&key(number), 1, "a").await }).await.unwrap();
+        clients(&server).last().unwrap().contains("cmd=evalsha")
+    })
+    .await;
+    // It ends with its worker, and nobody else minds.
+    other.shutdown_background();
+    until("it has gone", async || clients(&server).len() == 3).await;
+    assert_eq!(process.claim(&key(3), &process.in_flight(3)).await, Ok(Swap::Done));
+    assert_eq!(process.store.trouble(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_is_late_on_a_runtimes_own_connection_is_given_back() {
+async fn an_idle_connection_that_the_server_closes_is_replaced_and_nothing_else() {
+    let server = Server::start(&[]);
+    let process = Process::new(options(&server)).await;
+    process.keep(&key(1), 1, "answer").await;
+    until("it has its own", async || clients(&server).len() == 3).await;
+    let before = clients(&server);
+    let id = |client: &String| client.split([' ', '=']).nth(1).unwrap().to_owned();
+    server.ask(&["CLIENT", "KILL", "ID", &id(before.last().unwrap())]);
+    until("it has another", async || {
+        let now = clients(&server);
+        now.len() == 3 && id(now.last().unwrap()) != id(before.last().unwrap())
+    })
+    .await;
+    assert_eq!(process.claim(&key(2), &process.in_flight(2)).await, Ok(Swap::Done));
+    // What is at hand is dropped where a session ends.
+    assert!(process.store.peek(&key(1)).is_some());
+    let kept =
+        clients(&server).iter().filter(|now| before.iter().any(|it| id(it) == id(now))).count();
+    assert_eq!(kept, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_late_on_a_workers_own_connection_is_given_back() {
     let server = Server::start(&[]);
     let way = Way::to(&[&server]);
     let asked = way.options(&server);
     let plain = RedisOptions { url: server.url(), ..asked.clone() };
     let (process, other) = (Process::new(asked).await, Process::new(plain).await);
-    process.keep(&key(9), 9, "answer").await;
-    until("there is another connection", async || way.connections() == 2).await;
-    way.held_from.send_replace(1);
-    // As long as what is asked goes by the one that is shared, it is answered.
-    let mut late = 100;
-    until("the own connection is used", async || {
-        late += 1;
-        is_unavailable(&process.claim(&key(late), &process.in_flight(late as u64)).await)
+    let (mut number, by_others) = (100, &way.seen.come_by_others);
+    until("the worker's own connection is used", async || {
+        let before = by_others.load(Ordering::SeqCst);
+        number += 1;
+        let claim = process.in_flight(number as u64);
+        process.claim_at_last(&key(number), &claim).await;
+        // What it takes to connect is less than a claim.
+        by_others.load(Ordering::SeqCst) > before + 300
     })
     .await;
+    way.held_from.send_replace(1);
+    let late = number + 1;
+    let claimed = process.claim(&key(late), &process.in_flight(late as u64)).await;
+    assert!(is_unavailable(&claimed), "{claimed:?}");
     // Long enough for it to be given back twice by the connection that is shared.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(other.load(&key(late)).await, None);
@@ -169,14 +197,11 @@ async fn a_name_that_leads_to_another_server_by_now_is_not_followed() {
     let (first, second) = (Server::start(&[]), Server::start(&[]));
     let way = Way::to(&[&first, &second]);
     let process = Process::new(way.options(&first)).await;
-    process.keep(&key(1), 1, "answer").await;
     until("another connection was tried", async || way.connections() == 2).await;
     for number in 10..30 {
-        let claim = process.in_flight(number as u64);
-        assert_eq!(process.claim(&key(number), &claim).await, Ok(Swap::Done));
+        process.claim_at_last(&key(number), &process.in_flight(number as u64)).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(process.store.trouble(), None);
     assert!(matches!(second.ask(&["DBSIZE"]), redis::Value::Int(0)));
-    assert_eq!(way.connections(), 2);
 }

