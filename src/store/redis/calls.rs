@@ -84,8 +84,8 @@ impl Calls {
         Err(CallError::Lost(self.silence()))
     }
 
-    /// Runs a script behind all that was asked with this byte before in this session, by whichever
-    /// connection. That one says nothing is left to those to note who need it.
+    /// Runs a script behind all that was asked with this byte before, by whichever connection that
+    /// the session has now. That one of them is silent is noted by those who need it.
     pub(super) async fn run_behind(
         &self,
         byte: u8,

@@ -1,5 +1,6 @@
 //! What calls, the supervisor and what the server says unasked have in common.
 
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{PushInfo, PushKind, Value};
@@ -35,6 +36,8 @@ pub(super) struct Core {
     pub(super) abandoned: Abandoned,
     /// The workers, by their runtimes.
     pub(super) workers: watch::Sender<Vec<Handle>>,
+    /// How often the data was looked after.
+    pub(super) turns: AtomicU8,
     seen: Mutex<Seen>,
 }
 
@@ -63,6 +66,7 @@ impl Core {
             waiters: Waiters::default(),
             abandoned: Abandoned::default(),
             workers: watch::Sender::default(),
+            turns: AtomicU8::default(),
             seen: Mutex::default(),
             options,
             clock,
@@ -136,11 +140,6 @@ impl Core {
             );
         }
         seen.process = Some(process);
-    }
-
-    /// What the server's process is called that was seen last.
-    pub(super) fn process(&self) -> Option<String> {
-        self.seen().process.clone()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

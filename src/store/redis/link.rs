@@ -77,31 +77,41 @@ pub(super) struct Links {
     pub(super) server: Option<Server>,
 }
 
-/// A server, where it was found.
+/// A server, where it was found, and what its process is called, if it says so.
 #[derive(Clone)]
-pub(super) struct Server(Client);
+pub(super) struct Server {
+    client: Client,
+    process: Option<String>,
+}
 
 impl Server {
-    /// Connects, on the runtime on which it's called; what the server says unasked goes to
-    /// `pushes`, and that the connection is lost.
-    pub(super) async fn connect(&self, pushes: impl AsyncPushSender) -> Result<Link, Trouble> {
-        let config = config().set_push_sender(pushes);
-        Ok(Link::Node(self.0.get_multiplexed_async_connection_with_config(&config).await?))
+    /// Connects, and finds out whom there is.
+    async fn find(client: Client, pushes: impl AsyncPushSender) -> Result<(Self, Link), Trouble> {
+        let mut link = connect(&client, pushes).await?;
+        let process = checks::process(&mut link).await?;
+        Ok((Self { client, process }, link))
     }
 
-    /// The same, if it leads to the process with this name: what the address stands for may have
-    /// changed, and records must not be on two servers.
-    pub(super) async fn connect_to(
-        &self,
-        process: Option<&str>,
-        pushes: impl AsyncPushSender,
-    ) -> Result<Link, Trouble> {
-        let mut link = self.connect(pushes).await?;
-        match checks::process(&mut link).await?.as_deref() == process {
+    /// Connects once more, on the runtime on which it's called; what the server says unasked goes
+    /// to `pushes`, and that the connection is lost. The address may lead to another by now, and
+    /// records must not be on two.
+    pub(super) async fn connect(&self, pushes: impl AsyncPushSender) -> Result<Link, Trouble> {
+        let (found, link) = Self::find(self.client.clone(), pushes).await?;
+        match found.process == self.process {
             true => Ok(link),
             false => Err(Trouble::Unreachable("another server is at its address".into())),
         }
     }
+
+    /// Whether it can be told from others.
+    pub(super) fn has_name(&self) -> bool {
+        self.process.is_some()
+    }
+}
+
+async fn connect(client: &Client, pushes: impl AsyncPushSender) -> Result<Link, Trouble> {
+    let config = config().set_push_sender(pushes);
+    Ok(Link::Node(client.get_multiplexed_async_connection_with_config(&config).await?))
 }
 
 /// Connects; what the servers say unasked goes to `pushes`.
@@ -109,20 +119,19 @@ pub(super) async fn open(
     options: &RedisOptions,
     pushes: impl AsyncPushSender + Clone,
 ) -> Result<Links, Trouble> {
-    let server = match find(options).await? {
-        Place::Server(client) => Server(*client),
+    let client = match find(options).await? {
+        Place::Server(client) => *client,
         Place::Cluster(nodes) => {
             let link = open_cluster(options, nodes, pushes).await?;
             return Ok(Links { common: vec![link], waiting: Vec::new(), server: None });
         }
     };
-    let mut first = server.connect(pushes.clone()).await?;
-    let process = checks::process(&mut first).await?;
+    let (server, first) = Server::find(client, pushes.clone()).await?;
     let (mut common, mut waiting) = (vec![first], Vec::new());
     let count = options.url.replicas.map_or(0, |_| options.connections);
     for (links, count) in [(&mut common, options.connections), (&mut waiting, count)] {
         while links.len() < count {
-            links.push(server.connect_to(process.as_deref(), pushes.clone()).await?);
+            links.push(server.connect(pushes.clone()).await?);
         }
     }
     Ok(Links { common, waiting, server: Some(server) })

@@ -6,7 +6,8 @@
 //! the time.
 //!
 //! What a worker asks goes by a connection of its own, which is driven by the worker: no other
-//! thread is woken for it. Before that is there, and in a cluster, it goes by those that all share.
+//! thread is woken for it. Where there is none, it goes by those that all share: at first, after a
+//! loss, beyond 64 workers, and in a cluster.
 //!
 //! What is promised while something fails:
 //!

@@ -1,6 +1,7 @@
 //! The operations of the store, each a script on the server.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use redis::Value;
 use tokio::task::{JoinError, JoinSet};
@@ -154,11 +155,18 @@ async fn renew_together(core: &Core, claims: &[(RecordKey, LeaseToken)]) -> Resu
     Ok(())
 }
 
-/// Looks whether the data is still what it was.
+/// Looks whether the data is still what it was. All connections that are shared have their turn:
+/// a server may close one that is idle, and most of what is asked goes by those of workers.
 pub(super) async fn check_epoch(core: &Core) {
+    let turn = core.turns.fetch_add(1, Ordering::Relaxed);
+    let (byte, waits) = match core.options.url.replicas {
+        Some(_) if turn % 2 == 1 => (turn / 2, Waits::ForClaims),
+        Some(_) => (turn / 2, Waits::Not),
+        None => (turn, Waits::Not),
+    };
     let known = core.mark();
     if let Ok(run) = checks::epoch(&core.names, &core.given_time(), known.as_ref())
-        && let Ok(shown) = core.calls.run(0, &run).await
+        && let Ok((shown, _)) = core.calls.run_and_wait(byte, &run, waits).await
     {
         core.note_mark(known.as_ref(), shown);
     }

@@ -3,27 +3,28 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use redis::{PushInfo, PushKind};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::core::Core;
-use super::link::{CONNECT_TIMEOUT, Link, Server};
+use super::link::{CONNECT_TIMEOUT, Server};
 use super::status::{Lane, Line, Session};
 use super::trouble::Trouble;
 
 /// How many workers may have connections of their own; all others share some.
 pub(super) const WORKERS_MAX: usize = 64;
 
-/// Before a connection that was lost is replaced.
+/// Before connections that were lost are replaced.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Before it's tried again to connect for those who have none.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// The connections of single workers, by their runtimes, as far as they are there.
 #[derive(Default)]
@@ -31,9 +32,16 @@ pub(super) struct Own(ArcSwap<Vec<(Id, Pair)>>);
 
 /// The connections of one worker.
 #[derive(Clone)]
-pub(super) struct Pair {
+struct Pair {
     common: Arc<Line>,
     waiting: Option<Arc<Line>>,
+    is_lost: Arc<AtomicBool>,
+}
+
+/// Says that connections are lost, when it's told so, and when whoever drives them has ended.
+struct Loss {
+    is_lost: Arc<AtomicBool>,
+    told: Arc<Notify>,
 }
 
 impl Own {
@@ -52,49 +60,66 @@ impl Own {
         self.0.load().iter().filter_map(|(_, pair)| pair.line(lane)).collect()
     }
 
-    pub(super) fn has(&self, worker: Id) -> bool {
+    fn has(&self, worker: Id) -> bool {
         self.0.load().iter().any(|(id, _)| *id == worker)
     }
 
     /// Takes the connections of a worker that has none; there is one who does so.
-    pub(super) fn add(&self, worker: Id, pair: Pair) {
+    fn add(&self, worker: Id, pair: Pair) {
         let mut workers = Vec::clone(&self.0.load());
         workers.push((worker, pair));
         self.0.store(Arc::new(workers));
     }
 
-    /// Drops those of a worker, which shares the others' from now on.
-    pub(super) fn remove(&self, worker: Id) {
+    /// Drops what is lost, which is not used any more.
+    fn sweep(&self) {
         let mut workers = Vec::clone(&self.0.load());
-        workers.retain(|(id, _)| *id != worker);
+        workers.retain(|(_, pair)| !pair.is_lost());
         self.0.store(Arc::new(workers));
     }
 }
 
 impl Pair {
-    pub(super) fn new(common: Link, waiting: Option<Link>) -> Self {
-        let line = |link| Arc::new(Line::new(link));
-        Self { common: line(common), waiting: waiting.map(line) }
-    }
-
     fn line(&self, lane: Lane) -> Option<Arc<Line>> {
         match lane {
+            _ if self.is_lost() => None,
             Lane::Common => Some(Arc::clone(&self.common)),
             Lane::Waiting => self.waiting.clone(),
         }
     }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
 }
 
-/// Sees to it that each worker has connections of its own. Without any it goes by those that all
-/// share.
+impl Loss {
+    fn tell(&self) {
+        self.is_lost.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+}
+
+impl Drop for Loss {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// Sees to it that each worker has connections of its own. One that has none, or has lost them,
+/// goes by those that all share; a server without a name can't be told from others, and has only
+/// those.
 pub(super) async fn equip(core: &Arc<Core>, session: &Session) {
-    let Some(server) = &session.server else { return pending().await };
+    let Some(server) = session.server.as_ref().filter(|server| server.has_name()) else {
+        return pending().await;
+    };
     let mut workers = core.workers.subscribe();
-    let (tell, mut lost) = mpsc::channel(2 * WORKERS_MAX);
+    let told = Arc::new(Notify::new());
     loop {
+        session.own.sweep();
         let all = workers.borrow_and_update().clone();
         for worker in all.iter().filter(|worker| !session.own.has(worker.id())) {
-            match connect_on(core, worker, server.clone(), tell.clone()).await {
+            match connect_on(core, worker, server.clone(), &told).await {
                 Ok(pair) => session.own.add(worker.id(), pair),
                 Err(trouble) => {
                     let trouble = core.calls.secrets.hide_in(trouble);
@@ -104,38 +129,40 @@ pub(super) async fn equip(core: &Arc<Core>, session: &Session) {
         }
         tokio::select! {
             _ = workers.changed() => {}
-            Some(worker) = lost.recv() => {
-                session.own.remove(worker);
-                sleep(RECONNECT_PAUSE).await;
-            }
+            () = told.notified() => sleep(RECONNECT_PAUSE).await,
             () = sleep(RETRY_PAUSE) => {}
         }
     }
 }
 
-/// Connects on the runtime of a worker, to the process that the session is with. It is told when
-/// such a connection is lost, which ends no session by itself: the server may close what is idle.
+/// Connects on the runtime of a worker, to the process that the session is with. That such a
+/// connection is lost ends no session by itself: the server may close what is idle.
 async fn connect_on(
-    core: &Arc<Core>,
+    core: &Core,
     worker: &Handle,
     server: Server,
-    tell: mpsc::Sender<Id>,
+    told: &Arc<Notify>,
 ) -> Result<Pair, Trouble> {
-    let (id, process) = (worker.id(), core.process());
     let waits = core.options.url.replicas.is_some();
-    let pushes = move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            let _ = tell.try_send(id);
+    let is_lost = Arc::<AtomicBool>::default();
+    let (flag, told) = (Arc::clone(&is_lost), Arc::clone(told));
+    let pushes = move || {
+        let loss = Loss { is_lost: Arc::clone(&flag), told: Arc::clone(&told) };
+        move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                loss.tell();
+            }
+            Ok::<(), ()>(())
         }
-        Ok::<(), ()>(())
     };
     let connecting = worker.spawn(timeout(CONNECT_TIMEOUT, async move {
-        let common = server.connect_to(process.as_deref(), pushes.clone()).await?;
+        let line = |link| Arc::new(Line::new(link));
+        let common = line(server.connect(pushes()).await?);
         let waiting = match waits {
-            true => Some(server.connect_to(process.as_deref(), pushes).await?),
+            true => Some(line(server.connect(pushes()).await?)),
             false => None,
         };
-        Ok(Pair::new(common, waiting))
+        Ok(Pair { common, waiting, is_lost })
     }));
     // A worker that is held up holds up no other.
     match timeout(CONNECT_TIMEOUT, connecting).await {
