@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::server::{Folder, Server, free_port, until};
 
@@ -132,7 +133,26 @@ pub(crate) fn cluster_by(
             info.contains("cluster_state:ok") && is_followed(server, replicas)
         })
     });
+    wait_until_all_hear(&servers);
     (ports, servers)
+}
+
+/// Waits until what is published on one of the servers is told on all: the first messages in a young
+/// cluster may be lost.
+fn wait_until_all_hear(servers: &[Server]) {
+    for listener in servers {
+        let mut connection = listener.connection();
+        connection.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut heard = connection.as_pubsub();
+        heard.subscribe("hello").unwrap();
+        for (number, speaker) in servers.iter().enumerate() {
+            until("it is heard", || {
+                speaker.ask(&["PUBLISH", "hello", &number.to_string()]);
+                let message = heard.get_message();
+                message.is_ok_and(|message| message.get_payload() == Ok(number))
+            });
+        }
+    }
 }
 
 /// Whether the server is a replica that has all its primary has, or has so many of these.
